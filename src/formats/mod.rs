@@ -13,6 +13,7 @@
 #![warn(clippy::as_conversions, clippy::arithmetic_side_effects)]
 
 mod canonical;
+mod create;
 mod error;
 mod info;
 mod layer;
@@ -22,6 +23,7 @@ pub mod vhdx;
 use std::{io, sync::Arc};
 
 pub use canonical::CanonicalForm;
+pub use create::{NewDisk, NewParent, WriteSeek};
 pub use error::FormatError;
 pub use info::{
     BlockCensus, DiskFormat, DiskInfo, DiskKind, HintKind, LogState, ParentLink, ParentPaths,

@@ -1,5 +1,7 @@
 //! stub
-use super::{BlockCensus, CanonicalForm, DiskInfo, FormatError, Layer, ParentPaths};
+use super::{
+    BlockCensus, CanonicalForm, DiskInfo, FormatError, Layer, NewDisk, ParentPaths, WriteSeek,
+};
 use crate::base::{Patch, ReadAt};
 use std::{io, sync::Arc};
 pub(super) fn recognise(_: &dyn ReadAt) -> io::Result<bool> {
@@ -21,5 +23,8 @@ pub(super) fn relink(_: &dyn ReadAt, _: &ParentPaths) -> Result<Patch, FormatErr
     unimplemented!()
 }
 pub(super) fn store_form(_: &dyn ReadAt, _: &str) -> Result<Patch, FormatError> {
+    unimplemented!()
+}
+pub(super) fn write_new(_: &NewDisk, _: &mut dyn WriteSeek) -> Result<(), FormatError> {
     unimplemented!()
 }
