@@ -68,6 +68,26 @@ impl Place {
         })
     }
 
+    /// Goes on from here by a path as this system writes it, such as a link's target.
+    #[must_use]
+    pub fn join_system(&self, path: &Path) -> Option<Self> {
+        if path.is_absolute() {
+            return Self::of_system(path);
+        }
+        let mut place = self.clone();
+        for component in path.components() {
+            match component {
+                Component::Prefix(_) => return None,
+                // Windows: the root of the drive that the link is on.
+                Component::RootDir => place.parts.clear(),
+                Component::CurDir => {}
+                Component::ParentDir => drop(place.parts.pop()),
+                Component::Normal(name) => place.parts.push(name.to_string_lossy().into_owned()),
+            }
+        }
+        Some(place)
+    }
+
     /// Returns the place of `path` below this one.
     #[must_use]
     pub fn below(&self, path: &RelPath) -> Self {
@@ -448,5 +468,8 @@ mod tests {
         assert_eq!(place.parts.last().map(String::as_str), Some("y"));
         assert!(!place.parts.contains(&"x".to_owned()));
         assert_eq!(Place::of_system(Path::new("relative")), None);
+        let beside = place.folder().join_system(Path::new("../z"));
+        assert_eq!(beside, Place::of_system(&here.join("../../../z")));
+        assert_eq!(place.join_system(&here), Some(place.clone()));
     }
 }
