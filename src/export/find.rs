@@ -112,17 +112,24 @@ impl Area {
 
     /// Returns the entries whose path is `path`, or is but for case.
     fn fitting(&self, path: &str) -> &[usize] {
-        self.by_name.get(&fold_case(path)).map_or(&[], Vec::as_slice)
+        self.by_name
+            .get(&fold_case(path))
+            .map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn exact(&self, path: &str) -> Option<usize> {
         let fitting = self.fitting(path).iter().copied();
-        fitting.into_iter().find(|&entry| self.entries[entry].path.as_str() == path)
+        fitting
+            .into_iter()
+            .find(|&entry| self.entries[entry].path.as_str() == path)
     }
 
     /// Returns where the first link on the way along `path` leads, the rest of the path added.
     fn through_link(&self, path: &str) -> Option<Option<Place>> {
-        let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+        let ends = path
+            .match_indices('/')
+            .map(|(end, _)| end)
+            .chain([path.len()]);
         for end in ends {
             let Some(links) = self.links.get(&fold_case(&path[..end])) else {
                 continue;
@@ -268,10 +275,15 @@ impl Areas {
             let entries = self.0[area].fitting(path).iter();
             entries.map(move |&entry| At { area, entry })
         });
-        match fitting.collect::<Vec<_>>().as_slice() {
+        let mut fitting: Vec<_> = fitting.collect();
+        // Folders that overlap show one file twice.
+        fitting.dedup_by_key(|at| self.0[at.area].entries[at.entry].stamp.key);
+        match fitting.as_slice() {
             [] => None,
             [one] => Some(Step::Is(*one)),
-            several => Some(Step::Several(several.iter().map(|at| self.shown(*at)).collect())),
+            several => Some(Step::Several(
+                several.iter().map(|at| self.shown(*at)).collect(),
+            )),
         }
     }
 

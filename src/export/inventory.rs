@@ -104,9 +104,7 @@ impl From<&FsError> for DiskFault {
         let code = match error {
             FsError::InUse { .. } => Code::FileInUse,
             FsError::Changed { .. } => Code::FileChanged,
-            FsError::Io { source, .. }
-                if source.kind() == std::io::ErrorKind::PermissionDenied =>
-            {
+            FsError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
                 Code::NoAccess
             }
             _ => Code::Unreadable,

@@ -18,11 +18,9 @@ mod own;
 mod packed;
 mod probe;
 mod scan;
-#[cfg(test)]
-mod tests;
 mod vm_folder;
 
-pub use examine::{DiskRole, ExaminedDisk, Examination, examine};
+pub use examine::{DiskRole, Examination, ExaminedDisk, examine};
 pub use inventory::{DiskFault, Inventory, ScannedFile, VmFolder};
 pub use judge::{Judgement, judge};
 pub use neighbourhood::{Neighbourhood, Origin};

@@ -1,6 +1,10 @@
 //! The disks of one or several folders, and where hints lead among them.
 
-use std::{collections::HashMap, path::{Path, PathBuf}, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rayon::prelude::*;
 
@@ -14,7 +18,7 @@ use crate::{
         Disk, Lookup, NodeId, Surroundings,
         path::{Place, Style, Target, target},
     },
-    formats::{self, LogState, PathHint},
+    formats::{LogState, PathHint, check_blocks},
     fs::{FileKey, SourceFile, Stamp},
     manifest::Sharing,
     report::{Code, Finding, WindowsError},
@@ -94,7 +98,10 @@ impl Neighbourhood {
 
     /// Adds a folder that is not scanned: files in it are looked at one by one, as hints ask.
     pub(super) fn add_unscanned(&mut self, root: &Path, label: &str) {
-        if let Some(place) = Place::of_system(root) {
+        let Some(place) = Place::of_system(root) else {
+            return;
+        };
+        if self.areas.0.iter().all(|area| area.place != place) {
             self.areas.0.push(Area::unscanned(root, place, label));
         }
     }
@@ -127,7 +134,8 @@ impl Neighbourhood {
         let mut found = Vec::new();
         for (area, content) in self.areas.0.iter().enumerate() {
             for (entry, file) in content.entries.iter().enumerate() {
-                let here = matches!(file.origin, Origin::File { inventory: i, .. } if i == inventory);
+                let here =
+                    matches!(file.origin, Origin::File { inventory: i, .. } if i == inventory);
                 if here && file.disk.is_some() {
                     found.push(At { area, entry });
                 }
@@ -142,7 +150,9 @@ impl Neighbourhood {
     pub fn disk_at(&mut self, path: &Path) -> Option<NodeId> {
         let place = Place::of_system(path)?;
         match self.areas.find(&place, &self.meter) {
-            Found::File { at, place } if self.entry(at).disk.is_some() => Some(self.node(at, place)),
+            Found::File { at, place } if self.entry(at).disk.is_some() => {
+                Some(self.node(at, place))
+            }
             _ => None,
         }
     }
@@ -207,7 +217,11 @@ impl Neighbourhood {
         Disk {
             identity,
             modified: entry.stamp.modified.parts().0.saturating_sub(YEAR_2000),
-            info: entry.disk.as_ref().and_then(|disk| disk.as_ref().ok()).cloned(),
+            info: entry
+                .disk
+                .as_ref()
+                .and_then(|disk| disk.as_ref().ok())
+                .cloned(),
             findings,
             path,
         }
@@ -228,7 +242,10 @@ impl Neighbourhood {
             run.go_on()?;
             Ok((key, block_fault(&file, meter)))
         };
-        let checked = files.into_par_iter().map(check).collect::<Result<Vec<_>, Cancelled>>();
+        let checked = files
+            .into_par_iter()
+            .map(check)
+            .collect::<Result<Vec<_>, Cancelled>>();
         run.progress.end();
         self.blocks.extend(checked?);
         Ok(())
@@ -254,7 +271,7 @@ fn block_fault(file: &Path, meter: &Arc<IoMeter>) -> Option<DiskFault> {
         Ok(source) => source,
         Err(error) => return Some(DiskFault::from(&error)),
     };
-    let error = formats::check_blocks(&source).err()?;
+    let error = check_blocks(&source).err()?;
     Some(DiskFault::from(&error))
 }
 

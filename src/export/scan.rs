@@ -179,7 +179,9 @@ fn probe_once(
     }
     // Names may differ in what they call themselves, so only what was found to be a disk is
     // taken over. Held while the file is read: a second worker waits instead of reading it too.
-    let mut known = known.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut known = known
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
     if let Some(probed) = known.get(&file.stamp.key) {
         return probed.clone();
     }

@@ -44,7 +44,9 @@ impl VmFolders {
         for path in disks {
             signs.entry(folder(path)).or_insert(Sign::Disk);
         }
-        let marked_below = signs.iter().any(|(path, sign)| !path.is_empty() && *sign == Sign::Mark);
+        let marked_below = signs
+            .iter()
+            .any(|(path, sign)| !path.is_empty() && *sign == Sign::Mark);
         let whole = match signs.get("") {
             Some(Sign::Mark) => true,
             Some(Sign::Disk) => !marked_below,
@@ -88,7 +90,10 @@ impl VmFolders {
     /// Returns the VM folder that `path` is, or is in.
     pub(super) fn holding(&self, path: &RelPath) -> Option<usize> {
         let text = path.as_str();
-        let ends = text.match_indices('/').map(|(at, _)| at).chain([text.len()]);
+        let ends = text
+            .match_indices('/')
+            .map(|(at, _)| at)
+            .chain([text.len()]);
         let mut tops = [0].into_iter().chain(ends);
         tops.find_map(|end| self.by_path.get(&text[..end]).copied())
     }
@@ -128,7 +133,10 @@ mod tests {
     #[test]
     fn the_topmost_folder_counts_at_any_depth() {
         assert_eq!(
-            vms(&["LABY/DC 01/Virtual Hard Disks", "LABY/DC 01/Virtual Hard Disks/d.vhdx"]),
+            vms(&[
+                "LABY/DC 01/Virtual Hard Disks",
+                "LABY/DC 01/Virtual Hard Disks/d.vhdx"
+            ]),
             ["LABY/DC 01"]
         );
         assert_eq!(vms(&["a/d.vhdx", "a/b/d.vhdx", "a-b/d.vhdx"]), ["a", "a-b"]);
