@@ -250,6 +250,19 @@ impl Seek for Sparse {
     }
 }
 
+/// Puts right checksums into both headers and both region tables, after a change.
+fn seal_all(bytes: &mut [u8]) {
+    let (header, table) = (1 << 12, 1 << 16);
+    for (start, len) in [
+        (0x1_0000, header),
+        (0x2_0000, header),
+        (0x3_0000, table),
+        (0x4_0000, table),
+    ] {
+        raw::seal(&mut bytes[start..start + len]);
+    }
+}
+
 fn id(text: &str) -> DiskId {
     text.parse().unwrap()
 }
