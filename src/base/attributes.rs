@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Attributes that are carried along, as robocopy's `/COPY:DAT` does. Elsewhere than on Windows
 /// only `read_only` has a meaning; the others are kept in the manifest all the same.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Attributes {
     /// Writing needs the attribute taken off first.
     #[serde(skip_serializing_if = "is_off")]

@@ -1,5 +1,7 @@
 //! Progress out of, and cancellation into, long work.
 
+use std::sync::Arc;
+
 use super::IoMeter;
 
 /// Somebody who watches long work. Called from several workers at once.
@@ -50,7 +52,7 @@ pub struct Run<'a> {
     /// Who watches, and may stop the work.
     pub progress: &'a dyn Progress,
     /// Where bytes are counted.
-    pub meter: &'a IoMeter,
+    pub meter: &'a Arc<IoMeter>,
 }
 
 impl Run<'_> {

@@ -1,11 +1,38 @@
 //! `labpack.json`: the packed lab, described.
+//!
+//! [`Manifest`] and the types in it are version 1, field by field; the JSON schema is made from
+//! them ([`schema`]). [`read`] trusts nothing: whoever holds a [`Manifest`] that it returned may
+//! rely on every path, reference and sum in it. [`write`] gives the same bytes for the same value.
+//! Which files belong into a manifest, and where it lies, is the business of others; no disk is
+//! touched here.
 
+mod check;
+mod clock;
+mod document;
+mod error;
+mod place;
+mod read;
+mod schema;
+mod unknown;
 mod v1;
+mod write;
 
+#[cfg(test)]
+mod sample;
+
+pub use clock::{now, parse_utc, utc};
+pub(crate) use document::Document;
+pub use error::DocumentError;
+pub use read::read;
+pub use schema::schema;
 pub use v1::{
     DiskFacts, Folder, Manifest, PackedFile, ParentFacts, Place, RefDisk, RefDiskFacts, Residue,
-    Role, Run, Sharing, StorePlace, Totals, Vm,
+    Role, Run, Sharing, StorePlace, Totals, Unknown, Vm,
 };
+pub use write::write;
+
+/// Why a manifest was not read.
+pub type ManifestError = DocumentError;
 
 /// Bytes as base64 text.
 mod base64_bytes {

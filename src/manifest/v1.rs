@@ -1,7 +1,7 @@
 //! Version 1 of the manifest, as types. The JSON schema is made from these.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -9,12 +9,17 @@ use crate::{
     formats::{DiskFormat, DiskKind},
 };
 
+/// Fields that this version does not know, by name.
+pub type Unknown = Map<String, Value>;
+
 /// A packed lab.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Manifest {
     /// Always `labpack-manifest`.
+    #[schemars(extend("const" = "labpack-manifest"))]
     pub format: String,
     /// The version of the format: 1.
+    #[schemars(extend("const" = 1))]
     pub version: u32,
     /// Who wrote it: `labpack 0.1.0`.
     pub tool: String,
@@ -35,7 +40,7 @@ pub struct Manifest {
     pub ref_disks: Vec<RefDisk>,
     /// Fields that this version does not know; kept as they are.
     #[serde(flatten)]
-    pub unknown: Map<String, Value>,
+    pub unknown: Unknown,
 }
 
 impl Manifest {
@@ -47,6 +52,8 @@ impl Manifest {
     pub const VERSION: u32 = 1;
     /// The manifest's file name, at the top of a pack.
     pub const FILE_NAME: &'static str = "labpack.json";
+    /// A longer manifest is refused before it is parsed: 256 MiB.
+    pub const MAX_BYTES: u64 = 256 * 1024 * 1024;
 
     /// Returns every file of the export, those in VM folders first.
     pub fn files(&self) -> impl Iterator<Item = &PackedFile> {
@@ -74,7 +81,7 @@ pub enum StorePlace {
 }
 
 /// What a pack comes to, in bytes of file length.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Totals {
     /// VM folders.
     pub vms: u64,
@@ -88,6 +95,9 @@ pub struct Totals {
     pub ref_disks: u64,
     /// Bytes of all RefDisks.
     pub ref_disk_bytes: u64,
+    /// Fields that this version does not know; kept as they are.
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }
 
 /// One VM folder.
@@ -100,6 +110,9 @@ pub struct Vm {
     pub folder: Option<RelPath>,
     /// Its files, by path.
     pub files: Vec<PackedFile>,
+    /// Fields that this version does not know; kept as they are.
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }
 
 /// A folder of the export.
@@ -109,6 +122,9 @@ pub struct Folder {
     pub path: RelPath,
     /// When it was modified.
     pub modified: FileTime,
+    /// Fields that this version does not know; kept as they are.
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }
 
 /// One file of the export, as it was there.
@@ -133,6 +149,9 @@ pub struct PackedFile {
     /// Where its bytes are now.
     #[serde(default)]
     pub place: Place,
+    /// Fields that this version does not know; kept as they are.
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }
 
 /// What a file is to its VM.
@@ -152,8 +171,9 @@ pub enum Role {
 }
 
 /// Where a file's bytes are.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "in")]
+#[schemars(deny_unknown_fields)]
 pub enum Place {
     /// In the pack, at the file's own path.
     #[default]
@@ -168,6 +188,44 @@ pub enum Place {
         #[serde(default, skip_serializing_if = "Residue::is_empty")]
         residue: Residue,
     },
+}
+
+/// A [`Place`] as JSON has it. Read by way of this, since serde takes any field beside
+/// `"in": "pack"` and would lose it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPlace {
+    r#in: In,
+    ref_disk: Option<ContentId>,
+    sharing: Option<Sharing>,
+    residue: Option<Residue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum In {
+    Pack,
+    Store,
+}
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = RawPlace::deserialize(deserializer)?;
+        match (raw.r#in, raw.ref_disk, raw.sharing, raw.residue) {
+            (In::Pack, None, None, None) => Ok(Self::Pack),
+            (In::Store, Some(ref_disk), Some(sharing), residue) => Ok(Self::Store {
+                ref_disk,
+                sharing,
+                residue: residue.unwrap_or_default(),
+            }),
+            (In::Pack, ..) => Err(D::Error::custom(
+                "a place in the pack has no `ref_disk`, `sharing` or `residue`",
+            )),
+            (In::Store, ..) => Err(D::Error::custom(
+                "a place in the store needs `ref_disk` and `sharing`",
+            )),
+        }
+    }
 }
 
 /// How unpack brings back a file that is in the store.
@@ -195,12 +253,13 @@ impl Residue {
 
 /// Bytes at an offset.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Run {
     /// Where the first byte goes.
     pub offset: u64,
     /// The bytes, in base64.
     #[serde(with = "super::base64_bytes")]
-    #[schemars(with = "String")]
+    #[schemars(with = "String", extend("contentEncoding" = "base64"))]
     pub bytes: Vec<u8>,
 }
 
@@ -218,6 +277,9 @@ pub struct DiskFacts {
     /// Its parent, where it has one that was found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ParentFacts>,
+    /// Fields that this version does not know; kept as they are.
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }
 
 /// The parent of a disk in the export.
@@ -227,6 +289,9 @@ pub struct ParentFacts {
     pub path: RelPath,
     /// The id that the child recorded.
     pub id: DiskId,
+    /// Fields that this version does not know; kept as they are.
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }
 
 /// One stored disk (or other file) that stands for all its occurrences.
@@ -245,6 +310,9 @@ pub struct RefDisk {
     pub disk: Option<RefDiskFacts>,
     /// The files that it stands for, by path.
     pub used_by: Vec<RelPath>,
+    /// Fields that this version does not know; kept as they are.
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }
 
 /// The identity of a RefDisk that is a parent.
@@ -264,4 +332,7 @@ pub struct RefDiskFacts {
     /// The RefDisk that is its parent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ContentId>,
+    /// Fields that this version does not know; kept as they are.
+    #[serde(flatten)]
+    pub unknown: Unknown,
 }

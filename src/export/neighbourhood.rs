@@ -1,0 +1,311 @@
+//! The disks of one or several folders, and where hints lead among them.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rayon::prelude::*;
+
+use super::{
+    DiskFault, Inventory,
+    find::{Area, Areas, At, Entry, Found},
+};
+use crate::{
+    base::{Cancelled, IoMeter, RelPath, Run},
+    chain::{
+        Disk, Lookup, NodeId, Surroundings,
+        path::{Place, Style, Target, target},
+    },
+    formats::{LogState, PathHint, check_blocks},
+    fs::{FileKey, SourceFile, Stamp},
+    manifest::Sharing,
+    report::{Code, Finding, WindowsError},
+};
+
+/// Unix time of 2000-01-01T00:00:00Z.
+const YEAR_2000: i64 = 946_684_800;
+
+/// Where a node's file comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// It is part of an export.
+    File {
+        /// Which inventory, counted from 0 in the order in which they were added.
+        inventory: usize,
+        /// Which of its files.
+        file: usize,
+    },
+    /// It is in the store that belongs to a pack.
+    Store {
+        /// Which inventory.
+        inventory: usize,
+        /// Which of the files of its own store.
+        file: usize,
+    },
+    /// It was looked up by itself.
+    Elsewhere,
+}
+
+/// The disks of one or several folders. A hint that leads out of them leads nowhere: what is
+/// outside is neither opened nor looked at.
+#[derive(Debug)]
+pub struct Neighbourhood {
+    areas: Areas,
+    inventories: usize,
+    nodes: Vec<Node>,
+    by_place: HashMap<Place, NodeId>,
+    identities: HashMap<FileKey, usize>,
+    /// What is wrong with the blocks of each file that was checked.
+    blocks: HashMap<FileKey, Option<DiskFault>>,
+    meter: Arc<IoMeter>,
+}
+
+#[derive(Debug)]
+struct Node {
+    disk: Disk,
+    at: At,
+    /// The way by which it was opened.
+    place: Place,
+}
+
+impl Neighbourhood {
+    /// An empty one. Headers and tables read for it are counted by `meter`.
+    #[must_use]
+    pub fn new(meter: &Arc<IoMeter>) -> Self {
+        Self {
+            areas: Areas::default(),
+            inventories: 0,
+            nodes: Vec::new(),
+            by_place: HashMap::new(),
+            identities: HashMap::new(),
+            blocks: HashMap::new(),
+            meter: Arc::clone(meter),
+        }
+    }
+
+    /// Adds a scanned folder. Findings show paths in it below `label`, or as they are where that
+    /// is empty. Returns the number of the inventory.
+    pub fn add(&mut self, inventory: &Inventory, label: &str) -> usize {
+        let number = self.inventories;
+        self.inventories += 1;
+        if let Some(place) = Place::of_system(&inventory.root) {
+            self.areas.0.push(Area::of(inventory, place, label, number));
+        }
+        number
+    }
+
+    /// Adds a folder that is not scanned: files in it are looked at one by one, as hints ask.
+    pub(super) fn add_unscanned(&mut self, root: &Path, label: &str) {
+        let Some(place) = Place::of_system(root) else {
+            return;
+        };
+        if self.areas.0.iter().all(|area| area.place != place) {
+            self.areas.0.push(Area::unscanned(root, place, label));
+        }
+    }
+
+    /// Lets `path` in the folder `root` stand for the store's file at `stored`; tells whether
+    /// both folders are here and the file is there.
+    pub(super) fn add_alias(
+        &mut self,
+        root: &Path,
+        path: &RelPath,
+        stored: &Path,
+        sharing: Sharing,
+    ) -> bool {
+        let area = Place::of_system(root)
+            .and_then(|root| self.areas.0.iter().position(|area| area.place == root));
+        let stored = Place::of_system(stored).map(|place| self.areas.find(&place, &self.meter));
+        let (Some(area), Some(Found::File { at, .. })) = (area, stored) else {
+            return false;
+        };
+        self.areas.add_alias(area, path, at, sharing);
+        true
+    }
+
+    /// Returns a node for every disk of an inventory, its store's not included, after a check of
+    /// their blocks.
+    ///
+    /// # Errors
+    /// [`Cancelled`] when the user stops the work.
+    pub fn disks_of(&mut self, inventory: usize, run: &Run<'_>) -> Result<Vec<NodeId>, Cancelled> {
+        let mut found = Vec::new();
+        for (area, content) in self.areas.0.iter().enumerate() {
+            for (entry, file) in content.entries.iter().enumerate() {
+                let here =
+                    matches!(file.origin, Origin::File { inventory: i, .. } if i == inventory);
+                if here && file.disk.is_some() {
+                    found.push(At { area, entry });
+                }
+            }
+        }
+        self.check_blocks(&found, run)?;
+        Ok(found.into_iter().map(|at| self.node_itself(at)).collect())
+    }
+
+    /// Returns the node of the disk at `path`, opened by that path; `None` where there is no disk
+    /// among the folders added.
+    pub fn disk_at(&mut self, path: &Path) -> Option<NodeId> {
+        let place = Place::of_system(path)?;
+        match self.areas.find(&place, &self.meter) {
+            Found::File { at, place } if self.entry(at).disk.is_some() => {
+                Some(self.node(at, place))
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns where a node's file comes from.
+    #[must_use]
+    pub fn origin(&self, node: NodeId) -> Origin {
+        self.entry(self.nodes[node.0].at).origin
+    }
+
+    /// Returns where a node's file really is, whatever links led to it.
+    #[must_use]
+    pub fn file(&self, node: NodeId) -> &Path {
+        &self.entry(self.nodes[node.0].at).file
+    }
+
+    /// Returns what the system says of a node's file.
+    #[must_use]
+    pub fn stamp(&self, node: NodeId) -> &Stamp {
+        &self.entry(self.nodes[node.0].at).stamp
+    }
+
+    fn entry(&self, at: At) -> &Entry {
+        &self.areas.0[at.area].entries[at.entry]
+    }
+
+    fn node_itself(&mut self, at: At) -> NodeId {
+        let area = &self.areas.0[at.area];
+        let place = area.place.below(&area.entries[at.entry].path);
+        self.node(at, place)
+    }
+
+    fn node(&mut self, at: At, place: Place) -> NodeId {
+        if let Some(&node) = self.by_place.get(&place) {
+            return node;
+        }
+        self.check_blocks_of(at);
+        let node = NodeId(self.nodes.len());
+        let disk = self.disk(at, &place);
+        self.by_place.insert(place.clone(), node);
+        self.nodes.push(Node { disk, at, place });
+        node
+    }
+
+    fn disk(&mut self, at: At, place: &Place) -> Disk {
+        let next = self.identities.len();
+        let key = self.entry(at).stamp.key;
+        let identity = *self.identities.entry(key).or_insert(next);
+        let entry = self.entry(at);
+        let path = self.areas.call(place);
+        let mut findings = Vec::new();
+        match &entry.disk {
+            Some(Ok(info)) => findings.extend(info.remarks.iter().map(|odd| odd.finding(&path))),
+            Some(Err(fault)) => findings.push(fault.finding(&path)),
+            None => {}
+        }
+        let blocks = self.blocks.get(&key).and_then(Option::as_ref);
+        findings.extend(blocks.map(|fault| fault.finding(&path)));
+        if cfg!(windows) && entry.stamp.sparse_or_compressed {
+            findings.push(compressed(&path));
+        }
+        Disk {
+            identity,
+            modified: entry.stamp.modified.parts().0.saturating_sub(YEAR_2000),
+            info: entry
+                .disk
+                .as_ref()
+                .and_then(|disk| disk.as_ref().ok())
+                .cloned(),
+            findings,
+            path,
+        }
+    }
+
+    /// Checks the blocks of many disks, several at a time.
+    fn check_blocks(&mut self, disks: &[At], run: &Run<'_>) -> Result<(), Cancelled> {
+        let mut files: HashMap<FileKey, PathBuf> = HashMap::new();
+        for &at in disks {
+            let entry = self.entry(at);
+            if has_blocks(entry) && !self.blocks.contains_key(&entry.stamp.key) {
+                files.insert(entry.stamp.key, entry.file.clone());
+            }
+        }
+        run.progress.begin("checking blocks", files.len() as u64, 0);
+        let meter = &self.meter;
+        let check = |(key, file): (FileKey, PathBuf)| {
+            run.go_on()?;
+            Ok((key, block_fault(&file, meter)))
+        };
+        let checked = files
+            .into_par_iter()
+            .map(check)
+            .collect::<Result<Vec<_>, Cancelled>>();
+        run.progress.end();
+        self.blocks.extend(checked?);
+        Ok(())
+    }
+
+    fn check_blocks_of(&mut self, at: At) {
+        let entry = &self.areas.0[at.area].entries[at.entry];
+        if has_blocks(entry) && !self.blocks.contains_key(&entry.stamp.key) {
+            let fault = block_fault(&entry.file, &self.meter);
+            self.blocks.insert(entry.stamp.key, fault);
+        }
+    }
+}
+
+/// Before the log is replayed, the table says nothing.
+fn has_blocks(entry: &Entry) -> bool {
+    let info = entry.disk.as_ref().and_then(|disk| disk.as_ref().ok());
+    info.is_some_and(|info| info.log != LogState::Pending)
+}
+
+fn block_fault(file: &Path, meter: &Arc<IoMeter>) -> Option<DiskFault> {
+    let source = match SourceFile::open(file, meter) {
+        Ok(source) => source,
+        Err(error) => return Some(DiskFault::from(&error)),
+    };
+    let error = check_blocks(&source).err()?;
+    Some(DiskFault::from(&error))
+}
+
+fn compressed(path: &str) -> Finding {
+    Finding::warning(
+        Code::CompressedOrSparse,
+        path,
+        "the file is sparse, compressed or encrypted, which Hyper-V refuses",
+    )
+    .windows(WindowsError::COMPRESSED_OR_SPARSE)
+    .next("take it off with `compact /u`, `cipher /d` or `fsutil sparse setflag <file> 0`")
+}
+
+impl Surroundings for Neighbourhood {
+    fn disk(&self, node: NodeId) -> &Disk {
+        &self.nodes[node.0].disk
+    }
+
+    fn look(&mut self, child: NodeId, hint: &PathHint) -> Lookup {
+        let folder = self.nodes[child.0].place.folder();
+        let place = match target(hint, &folder, Style::HERE) {
+            Target::At(place) => place,
+            Target::Outside => return Lookup::Outside,
+            Target::NotHere => return Lookup::NotHere,
+            Target::NoPath => return Lookup::Missing(hint.path.clone()),
+        };
+        match self.areas.find(&place, &self.meter) {
+            Found::File { at, place } if self.entry(at).disk.is_some() => {
+                Lookup::Disk(self.node(at, place))
+            }
+            Found::File { at, .. } => Lookup::NotADisk(self.areas.shown(at)),
+            Found::Nothing => Lookup::Missing(self.areas.call(&place)),
+            Found::Several(names) => Lookup::Ambiguous(names),
+            Found::Outside => Lookup::Outside,
+        }
+    }
+}

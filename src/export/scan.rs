@@ -1,0 +1,226 @@
+//! One walk over an export, and one look into each file.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use rayon::prelude::*;
+
+use super::{
+    Inventory, OwnFiles, ScannedFile,
+    own::{Owner, Recogniser},
+    probe::{Probed, probe},
+    vm_folder::VmFolders,
+};
+use crate::{
+    base::{Cancelled, FileTime, RelPath, Run},
+    fs::{self, BadEntry, Entry, FileKey, FsError},
+    report::{Code, Finding, Findings},
+};
+
+/// Scans the export in `root`: every name, and the headers of every disk. Files are not read
+/// any further, and no link is followed.
+///
+/// # Errors
+/// Where `root` is no folder that can be read, and when the user stops the work.
+pub fn scan(root: &Path, run: &Run<'_>) -> Result<Inventory, FsError> {
+    let root = fs::absolute(root)?;
+    if let Entry::Missing | Entry::File(_) | Entry::Other = fs::look(&root)? {
+        return Err(not_a_folder(root));
+    }
+    let mut walked = Walked::of(&root, run)?;
+    walked.look_into_files(&root, run)?;
+    Ok(walked.sort_out(root))
+}
+
+fn not_a_folder(path: PathBuf) -> FsError {
+    FsError::Io {
+        action: "read",
+        path,
+        source: std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such folder"),
+    }
+}
+
+#[derive(Default)]
+struct Walked {
+    folders: Vec<(RelPath, FileTime)>,
+    files: Vec<ScannedFile>,
+    links: Vec<(RelPath, PathBuf)>,
+    findings: Findings,
+}
+
+impl Walked {
+    fn of(root: &Path, run: &Run<'_>) -> Result<Self, FsError> {
+        let mut walked = Self::default();
+        for found in fs::walk(root) {
+            run.go_on()?;
+            match found {
+                Ok(found) => walked.add(found.path, found.entry),
+                Err(bad) => walked.findings.push(bad_entry(root, &bad)),
+            }
+        }
+        walked.files.sort_by(|a, b| a.path.cmp(&b.path));
+        walked.links.sort();
+        Ok(walked)
+    }
+
+    fn add(&mut self, path: RelPath, entry: Entry) {
+        match entry {
+            Entry::File(stamp) => self.files.push(ScannedFile {
+                path,
+                stamp,
+                vm: None,
+                disk: None,
+            }),
+            Entry::Folder(modified) => self.folders.push((path, modified)),
+            Entry::Link(target) => self.links.push((path, target)),
+            Entry::Other => self.findings.push(special(&path)),
+            // It went while the walk was under way.
+            Entry::Missing => {}
+        }
+    }
+
+    /// Reads headers, several files at a time. Names of one file are read once.
+    fn look_into_files(&mut self, root: &Path, run: &Run<'_>) -> Result<(), FsError> {
+        let progress = run.progress;
+        progress.begin("reading headers", self.files.len() as u64, 0);
+        let known: Mutex<HashMap<FileKey, Probed>> = Mutex::default();
+        let seen: Result<Vec<_>, Cancelled> = self
+            .files
+            .par_iter()
+            .map(|file| {
+                run.go_on()?;
+                progress.file(file.path.as_str());
+                Ok(probe_once(root, file, &known, run))
+            })
+            .collect();
+        progress.end();
+        for (file, probed) in self.files.iter_mut().zip(seen?) {
+            let oddity = probed.oddity.map(|odd| odd.finding(file.path.as_str()));
+            self.findings.extend(oddity);
+            file.disk = probed.disk;
+        }
+        Ok(())
+    }
+
+    fn sort_out(mut self, root: PathBuf) -> Inventory {
+        let recogniser = Recogniser::of(self.files.iter().map(|file| &file.path));
+        self.folders.retain(|(path, _)| !recogniser.is_store(path));
+        let mut own = OwnFiles::default();
+        let mut files = Vec::with_capacity(self.files.len());
+        for file in std::mem::take(&mut self.files) {
+            match recogniser.owner(&file.path) {
+                Owner::Export => files.push(file),
+                Owner::Manifest => own.manifest = Some(file.stamp),
+                Owner::Journal => own.journal = Some(file.stamp),
+                Owner::Receipt => own.receipt = Some(file.stamp),
+                Owner::Script => own.script = Some(file.stamp),
+                Owner::Store => own.store.push(file),
+                Owner::Temp => own.temps.push(file.path),
+            }
+        }
+        self.files = files;
+        self.findings.extend(self.collisions());
+        let vms = self.find_vms(&root);
+        if self.files.is_empty() && self.links.is_empty() && own.manifest.is_none() {
+            self.findings.push(empty(&root));
+        }
+        Inventory {
+            root,
+            vms: vms.folders,
+            folders: self.folders,
+            files: self.files,
+            links: self.links,
+            findings: self.findings,
+            own,
+        }
+    }
+
+    fn find_vms(&mut self, root: &Path) -> VmFolders {
+        let name = root.file_name().unwrap_or(root.as_os_str());
+        let folders = self.folders.iter().map(|(path, _)| path);
+        let all = folders.chain(self.files.iter().map(|file| &file.path));
+        let disks = self.files.iter().filter(|file| file.disk.is_some());
+        let disks = disks.map(|file| &file.path);
+        let vms = VmFolders::of(&name.to_string_lossy(), all, disks);
+        for file in &mut self.files {
+            file.vm = vms.holding(&file.path);
+        }
+        vms
+    }
+
+    /// Names that Windows could not keep apart.
+    fn collisions(&self) -> Vec<Finding> {
+        let folders = self.folders.iter().map(|(path, _)| path);
+        let files = self.files.iter().map(|file| &file.path);
+        let links = self.links.iter().map(|(path, _)| path);
+        let mut seen: HashMap<String, &RelPath> = HashMap::new();
+        let mut findings = Vec::new();
+        for path in folders.chain(files).chain(links) {
+            if let Some(other) = seen.insert(path.folded(), path) {
+                findings.push(collision(other, path));
+            }
+        }
+        findings
+    }
+}
+
+fn probe_once(
+    root: &Path,
+    file: &ScannedFile,
+    known: &Mutex<HashMap<FileKey, Probed>>,
+    run: &Run<'_>,
+) -> Probed {
+    let look = || probe(&file.path.below(root), file, run.meter);
+    if file.stamp.links < 2 {
+        return look();
+    }
+    // Names may differ in what they call themselves, so only what was found to be a disk is
+    // taken over. Held while the file is read: a second worker waits instead of reading it too.
+    let mut known = known
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    if let Some(probed) = known.get(&file.stamp.key) {
+        return probed.clone();
+    }
+    let probed = look();
+    if probed.disk.is_some() {
+        known.insert(file.stamp.key, probed.clone());
+    }
+    probed
+}
+
+fn bad_entry(root: &Path, bad: &BadEntry) -> Finding {
+    let inside = bad.path.strip_prefix(root).unwrap_or(&bad.path);
+    let shown = inside.display();
+    if RelPath::from_system(inside).is_ok() {
+        return Finding::error(Code::NoAccess, shown, bad.why.clone())
+            .next("see that the folder and what is in it can be read, then run again");
+    }
+    Finding::error(Code::BadName, shown, bad.why.clone())
+        .next("rename it; labpack carries only names that every system can keep")
+}
+
+fn special(path: &RelPath) -> Finding {
+    Finding::warning(
+        Code::SpecialFile,
+        path,
+        "is neither a file, a folder nor a link; labpack leaves it where it is",
+    )
+}
+
+fn collision(one: &RelPath, other: &RelPath) -> Finding {
+    let message = format!("differs from `{one}` only in case, so Windows cannot keep both");
+    Finding::error(Code::CaseCollision, other, message).next("rename one of the two")
+}
+
+fn empty(root: &Path) -> Finding {
+    Finding::error(
+        Code::EmptyExport,
+        root.display(),
+        "there is nothing in this folder, expected the folders of exported VMs",
+    )
+    .next("name the folder that Export-VM wrote to")
+}

@@ -1,0 +1,234 @@
+//! What labpack's own JSON documents have in common: a format, a version, and strict reading.
+
+use std::{collections::HashSet, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+
+use super::{DocumentError, place::place_at};
+
+/// A kind of document.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Document {
+    /// What `format` says.
+    pub(crate) format: &'static str,
+    /// The newest version that is read.
+    pub(crate) newest: u32,
+    /// The longest that is read, in bytes.
+    pub(crate) max_bytes: u64,
+}
+
+impl Document {
+    /// Reads a document of this kind: first its length, then format and version, then that no
+    /// key stands twice, then the rest. Nesting ends at serde_json's limit of 128.
+    pub(crate) fn read<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, DocumentError> {
+        let (len, max) = (bytes.len() as u64, self.max_bytes);
+        if len > max {
+            return Err(DocumentError::TooLong { len, max });
+        }
+        // Editors on Windows put a byte order mark before what they save.
+        let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+        self.check_header(&parse(text)?)?;
+        let Unique = parse(text)?;
+        parse(text)
+    }
+
+    fn check_header(&self, header: &Header) -> Result<(), DocumentError> {
+        match &header.format {
+            Scalar::Text(format) if format == self.format => {}
+            other => {
+                return Err(DocumentError::OtherFormat {
+                    found: other.to_string(),
+                    expected: self.format,
+                });
+            }
+        }
+        let newest = self.newest;
+        match header.version {
+            Scalar::Number(found) if found > u64::from(newest) => {
+                Err(DocumentError::Newer { found, newest })
+            }
+            Scalar::Number(1..) => Ok(()),
+            ref other => Err(DocumentError::BadVersion {
+                found: other.to_string(),
+                newest,
+            }),
+        }
+    }
+}
+
+/// An error about what a document says.
+pub(crate) fn invalid(
+    place: impl fmt::Display,
+    found: impl fmt::Display,
+    expected: impl fmt::Display,
+) -> DocumentError {
+    DocumentError::Invalid {
+        place: place.to_string(),
+        found: found.to_string(),
+        expected: expected.to_string(),
+    }
+}
+
+fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, DocumentError> {
+    serde_json::from_slice(text).map_err(|source| DocumentError::Unreadable {
+        place: place_at(text, source.line(), source.column()),
+        source,
+    })
+}
+
+/// The fields that every version has.
+#[derive(Deserialize)]
+#[serde(default)]
+struct Header {
+    format: Scalar,
+    version: Scalar,
+}
+
+impl Default for Header {
+    fn default() -> Self {
+        let missing = || Scalar::Other("missing");
+        Self {
+            format: missing(),
+            version: missing(),
+        }
+    }
+}
+
+/// A value of which no more is kept than a message needs.
+enum Scalar {
+    Text(String),
+    Number(u64),
+    Other(&'static str),
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "{text:?}"),
+            Self::Number(number) => number.fmt(f),
+            Self::Other(what) => f.write_str(what),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
+
+struct ScalarVisitor;
+
+impl<'de> Visitor<'de> for ScalarVisitor {
+    type Value = Scalar;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
+        Ok(Scalar::Text(text.chars().take(80).collect()))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Scalar, E> {
+        Ok(Scalar::Number(number))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Scalar, E> {
+        Ok(Scalar::Other("negative"))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Scalar, E> {
+        Ok(Scalar::Other("a fraction"))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Scalar, E> {
+        Ok(Scalar::Other("true or false"))
+    }
+
+    fn visit_unit<E>(self) -> Result<Scalar, E> {
+        Ok(Scalar::Other("null"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Scalar, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Scalar::Other("a list"))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Scalar::Other("an object"))
+    }
+}
+
+/// Any value in which no object has one key twice: readers differ in which of the two they take.
+struct Unique;
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        UniqueSeed.deserialize(deserializer)?;
+        Ok(Self)
+    }
+}
+
+struct UniqueSeed;
+
+impl<'de> DeserializeSeed<'de> for UniqueSeed {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for UniqueSeed {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while list.next_element_seed(Self)?.is_some() {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut seen = HashSet::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if seen.contains(&key) {
+                return Err(de::Error::custom("this key stands twice in its object"));
+            }
+            seen.insert(key);
+            map.next_value_seed(Self)?;
+        }
+        Ok(())
+    }
+}
