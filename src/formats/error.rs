@@ -40,6 +40,14 @@ pub enum FormatError {
         /// What the system said.
         source: io::Error,
     },
+    /// A new disk could not be written.
+    #[error("cannot write {place}")]
+    Unwritable {
+        /// Which disk, and where in the file.
+        place: String,
+        /// What the system said.
+        source: io::Error,
+    },
 }
 
 impl FormatError {
@@ -124,6 +132,7 @@ impl FormatError {
             Self::Unsupported { .. } => Code::Unsupported,
             Self::PendingLog => Code::DirtyLog,
             Self::Unreadable { .. } => Code::Unreadable,
+            Self::Unwritable { .. } => Code::NoAccess,
         }
     }
 
@@ -133,7 +142,7 @@ impl FormatError {
         match self {
             Self::Corrupt { windows, .. } => Some(*windows),
             Self::Unsupported { .. } => Some(WindowsError::UNSUPPORTED_VERSION),
-            Self::PendingLog | Self::Unreadable { .. } => None,
+            Self::PendingLog | Self::Unreadable { .. } | Self::Unwritable { .. } => None,
         }
     }
 }
