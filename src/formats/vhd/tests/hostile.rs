@@ -136,7 +136,11 @@ proptest! {
         slots in prop::collection::vec(
             (0_usize..8, prop::sample::select(vec![*b"W2ku", *b"W2ru", *b"Wi2k", *b"????", [0; 4]]),
              prop_oneof![0_u32..40, (0_u32..40).prop_map(|n| n * 512), any::<u32>()],
-             prop_oneof![(0_u64..0x340).prop_map(|n| n * 512), 0_u64..0x20_0000],
+             prop_oneof![
+                (0_u64..0x340).prop_map(|n| n * 512),
+                (0_u64..0x20).prop_map(|n| n * 512),
+                0_u64..0x20_0000,
+             ],
              prop_oneof![0_u32..100, any::<u32>()]),
             1..5),
     ) {
