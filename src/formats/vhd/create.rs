@@ -262,7 +262,7 @@ fn footer(disk: &NewDisk) -> RawFooter {
 /// Refuses a description that contradicts itself or the format.
 fn check(disk: &NewDisk) -> Result<(), FormatError> {
     let size = disk.virtual_size;
-    if size == 0 || size % SECTOR != 0 || size > MOST_BYTES {
+    if size == 0 || !size.is_multiple_of(SECTOR) || size > MOST_BYTES {
         return Err(wrong(format_args!("a size of {size} bytes")));
     }
     if disk.logical_sector != 512 {
@@ -286,7 +286,7 @@ fn check(disk: &NewDisk) -> Result<(), FormatError> {
         let end = at
             .checked_add(len(bytes))
             .filter(|&end| end <= size && *at >= free);
-        let whole = at % SECTOR == 0 && len(bytes) % SECTOR == 0;
+        let whole = at.is_multiple_of(SECTOR) && len(bytes).is_multiple_of(SECTOR);
         free = end
             .filter(|_| whole)
             .ok_or_else(|| wrong(format_args!("data of {} bytes at {at:#x}", bytes.len())))?;

@@ -1,5 +1,7 @@
 //! Parent locators: where the parent may be, as strangers wrote it down.
 
+use std::collections::HashSet;
+
 use super::{
     SECTOR,
     header::Header,
@@ -44,7 +46,7 @@ impl RawLocator {
         } else {
             space
         };
-        let space = if space == 0 || space % SECTOR != 0 || space < len {
+        let space = if space == 0 || !space.is_multiple_of(SECTOR) || space < len {
             len.next_multiple_of(SECTOR)
         } else {
             space
@@ -60,10 +62,13 @@ impl RawLocator {
     }
 }
 
+/// Makes a hint of a slot's bytes, if they are well-formed.
+type Decode = fn(&[u8]) -> Option<PathHint>;
+
 /// Reads what the header says about where the parent is, in the order in which to try it.
 pub(super) fn hints(file: &dyn ReadAt, header: &Header) -> Result<Vec<PathHint>, FormatError> {
     let mut hints = Vec::new();
-    let ways: [(_, fn(&[u8]) -> Option<PathHint>); 5] = [
+    let ways: [([u8; 4], Decode); 5] = [
         (W2RU, |text| {
             hint(HintKind::Relative, utf16(text, u16::from_le_bytes))
         }),
@@ -79,6 +84,9 @@ pub(super) fn hints(file: &dyn ReadAt, header: &Header) -> Result<Vec<PathHint>,
     }
     let name = utf16(&header.raw.parent_name, u16::from_be_bytes);
     hints.extend(hint(HintKind::Name, name));
+    // XenServer writes the same path several times; it is tried once.
+    let mut seen = HashSet::new();
+    hints.retain(|hint| seen.insert(hint.clone()));
     Ok(hints)
 }
 

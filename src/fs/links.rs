@@ -1,0 +1,247 @@
+//! Ways of making one file appear in another place, and finding out which of them work.
+
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{
+    FsError, SourceFile, TempFile, deeds,
+    look::absolute,
+    seam::{StepKind, step},
+    system,
+    temp::temp_path,
+};
+use crate::base::{IoMeter, ReadAt};
+
+/// Gives the file `original` another name, `link`.
+///
+/// # Errors
+/// [`FsError::Exists`] if something stands at `link`; what the system says.
+pub fn hard_link(original: &Path, link: &Path) -> Result<(), FsError> {
+    step(StepKind::Link, link, || {
+        std::fs::hard_link(original, link).map_err(|error| say(Way::HardLink, error))
+    })
+}
+
+/// Makes `link` a symbolic link to the file `target`, which need not exist.
+///
+/// # Errors
+/// [`FsError::Exists`] if something stands at `link`; an error that says what to do where the
+/// right is missing; also where the system says that it made the link, and did not.
+pub fn symlink_file(target: &Path, link: &Path) -> Result<(), FsError> {
+    make_link(Way::Symlink, target, link, system::symlink_file)
+}
+
+/// Makes `link` a junction to the folder `target`, an absolute path on a local volume. Windows
+/// only; elsewhere an error of kind `Unsupported`.
+///
+/// # Errors
+/// As [`symlink_file`].
+pub fn junction(target: &Path, link: &Path) -> Result<(), FsError> {
+    make_link(Way::Junction, target, link, system::junction)
+}
+
+fn make_link(
+    way: Way,
+    target: &Path,
+    link: &Path,
+    make: impl FnOnce(&Path, &Path) -> io::Result<()>,
+) -> Result<(), FsError> {
+    step(StepKind::Link, link, || {
+        make(target, link).map_err(|error| say(way, error))?;
+        // Wine says Ok and makes nothing.
+        match std::fs::read_link(link) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(io::Error::new(
+                error.kind(),
+                "the system said that it made the link, but none is there",
+            )),
+        }
+    })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Reflink,
+    HardLink,
+    Symlink,
+    Junction,
+}
+
+/// `ERROR_PRIVILEGE_NOT_HELD`: what a user without the right to make symbolic links is told.
+const PRIVILEGE_NOT_HELD: i32 = 1314;
+
+/// What an error means to a user, where labpack knows more than the system says.
+fn explain(way: Way, error: &io::Error) -> Option<&'static str> {
+    use io::ErrorKind::{
+        CrossesDevices, InvalidInput, PermissionDenied, TooManyLinks, Unsupported,
+    };
+    if cfg!(windows) && error.raw_os_error() == Some(PRIVILEGE_NOT_HELD) {
+        return Some(
+            "the right to create symbolic links is missing: \
+             turn on Developer Mode or run as administrator",
+        );
+    }
+    // ENOTTY and ERROR_INVALID_FUNCTION: the file system never heard of cloning.
+    let unheard = error.raw_os_error() == Some(if cfg!(windows) { 1 } else { 25 });
+    match (way, error.kind()) {
+        (_, CrossesDevices) => Some("on another volume"),
+        (_, TooManyLinks) => Some("the file has as many names as the file system allows"),
+        (Way::Reflink, Unsupported | InvalidInput) => Some("the file system cannot clone blocks"),
+        (Way::Reflink, _) if unheard => Some("the file system cannot clone blocks"),
+        (Way::HardLink, Unsupported) => Some("the file system has no hard links"),
+        // What Linux says for FAT.
+        (Way::HardLink, PermissionDenied) if cfg!(unix) => {
+            Some("the file system has no hard links, or the file belongs to another user")
+        }
+        (Way::Symlink, Unsupported) => Some("the file system has no symbolic links"),
+        (Way::Symlink, PermissionDenied) if cfg!(unix) => {
+            Some("the file system has no symbolic links, or the folder may not be written to")
+        }
+        (Way::Junction, Unsupported) if cfg!(unix) => Some("junctions exist only on Windows"),
+        (Way::Junction, Unsupported) => Some("the file system has no junctions"),
+        _ => None,
+    }
+}
+
+/// The error with the user's words in it; its kind stays.
+fn say(way: Way, error: io::Error) -> io::Error {
+    match explain(way, &error) {
+        Some(words) => io::Error::new(error.kind(), words),
+        None => error,
+    }
+}
+
+/// What a trial in two existing folders showed; `Err` says why not, in the user's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkTrial {
+    /// A block clone: an independent file that shares storage.
+    pub reflink: Result<(), String>,
+    /// Another name for the file.
+    pub hardlink: Result<(), String>,
+    /// A symbolic link to the file.
+    pub symlink: Result<(), String>,
+    /// A junction to its folder.
+    pub junction: Result<(), String>,
+}
+
+/// Tries each way of linking from `to_dir` to a file in `from_dir`, and removes every trace.
+///
+/// # Errors
+/// Where the file that is linked to cannot be made, or a trace cannot be removed.
+pub fn try_links(from_dir: &Path, to_dir: &Path) -> Result<LinkTrial, FsError> {
+    let original = Original::create(from_dir)?;
+    Ok(LinkTrial {
+        reflink: try_reflink(&original, to_dir)?,
+        hardlink: try_way(to_dir, |link| {
+            hard_link(&original.path, link)?;
+            original.compare(link)
+        })?,
+        symlink: try_way(to_dir, |link| {
+            symlink_file(&original.path, link)?;
+            original.compare(link)
+        })?,
+        junction: try_way(to_dir, |link| {
+            junction(original.folder(), link)?;
+            original.compare(&link.join(original.path.file_name().unwrap_or_default()))
+        })?,
+    })
+}
+
+const TRIAL_NAME: &str = "link-trial";
+const TRIAL_LEN: usize = 64 << 10;
+
+/// The file that is linked to. Its name is temporary; a shared lock keeps it from being cleared
+/// away, and lets others read it on Windows, where an exclusive one would not.
+struct Original {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    _held: Option<File>,
+}
+
+impl Original {
+    fn create(folder: &Path) -> Result<Self, FsError> {
+        let path = temp_path(&absolute(folder)?.join(TRIAL_NAME))?;
+        let mut original = Self {
+            bytes: (0..TRIAL_LEN).map(|i| (i % 251) as u8).collect(),
+            path,
+            _held: None,
+        };
+        let (path, bytes) = (&original.path, &original.bytes);
+        step(StepKind::Create, path, || {
+            let mut file = system::create_new(path)?;
+            file.write_all(bytes)?;
+            file.sync_all()
+        })?;
+        let held = system::open_shared(path).map_err(FsError::when("open", path))?;
+        // Without a lock the trial works all the same.
+        let _ = held.try_lock_shared();
+        original._held = Some(held);
+        Ok(original)
+    }
+
+    fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
+    }
+
+    /// Checks that `link` leads to this file's bytes.
+    fn compare(&self, link: &Path) -> Result<(), FsError> {
+        let through = SourceFile::open_following(link, &Arc::default())?;
+        let mut bytes = vec![0; self.bytes.len()];
+        through
+            .read_exact_at(&mut bytes, 0)
+            .map_err(FsError::when("read through", link))?;
+        self.same(link, &bytes)
+    }
+
+    fn same(&self, link: &Path, bytes: &[u8]) -> Result<(), FsError> {
+        if bytes == self.bytes {
+            return Ok(());
+        }
+        let other = io::Error::new(io::ErrorKind::InvalidData, "other bytes are there");
+        Err(FsError::io("read through", link, other))
+    }
+}
+
+impl Drop for Original {
+    fn drop(&mut self) {
+        // What is left has a temporary name; the next run removes it.
+        let _ = deeds::remove_file(&self.path);
+    }
+}
+
+fn try_reflink(original: &Original, to_dir: &Path) -> Result<Result<(), String>, FsError> {
+    let meter = Arc::new(IoMeter::default());
+    let source = SourceFile::open(&original.path, &meter)?;
+    let clone = match TempFile::try_clone_of(&source, &to_dir.join(TRIAL_NAME), &meter)? {
+        Ok(clone) => clone,
+        Err(error) => return Ok(Err(say(Way::Reflink, error).to_string())),
+    };
+    let mut bytes = vec![0; original.bytes.len()];
+    let read = clone.read_exact_at(&mut bytes, 0);
+    let read = read.map_err(FsError::when("read", clone.path()));
+    let same = read.and_then(|()| original.same(clone.path(), &bytes));
+    Ok(same.map_err(|error| words(&error)))
+}
+
+fn try_way(
+    to_dir: &Path,
+    way: impl FnOnce(&Path) -> Result<(), FsError>,
+) -> Result<Result<(), String>, FsError> {
+    let link = temp_path(&to_dir.join(TRIAL_NAME))?;
+    let outcome = way(&link).map_err(|error| words(&error));
+    // Wine's junctions are real folders.
+    match link.symlink_metadata() {
+        Ok(found) if found.is_dir() => deeds::remove_empty_folder(&link).map(drop)?,
+        _ => deeds::remove_file(&link)?,
+    }
+    Ok(outcome)
+}
+
+/// The reason alone: the paths of a trial mean nothing to the user.
+fn words(error: &FsError) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+}

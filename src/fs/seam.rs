@@ -1,0 +1,169 @@
+//! The one place through which every state-changing step passes.
+//!
+//! Each step says what it is about to do before it does it. Nobody listens as a rule, and the
+//! question costs one relaxed load; a test installs a hook that fails the step, notes it down or
+//! ends the process there. Steps are asked in the thread that takes them.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use super::FsError;
+
+/// What a step is about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum StepKind {
+    /// Create a temporary file or a lock file.
+    Create,
+    /// Clone another file's blocks into a temporary file.
+    Clone,
+    /// Write into a temporary file.
+    Write,
+    /// Set a file's length.
+    SetLen,
+    /// Flush a file.
+    Flush,
+    /// Set a file's or folder's times or attributes.
+    SetAttributes,
+    /// Rename; the path is the new name.
+    Rename,
+    /// Remove a file or a link.
+    Remove,
+    /// Remove an empty folder.
+    RemoveFolder,
+    /// Create a folder.
+    CreateFolder,
+    /// Create a hard link, symbolic link or junction; the path is the link.
+    Link,
+    /// Write into a file that has its final name.
+    Patch,
+    /// Flush a folder: what was renamed, made or removed in it stays so.
+    FlushFolder,
+}
+
+impl StepKind {
+    const fn verb(self) -> &'static str {
+        match self {
+            Self::Create | Self::CreateFolder => "create",
+            Self::Clone => "clone into",
+            Self::Write | Self::Patch => "write to",
+            Self::SetLen => "set the length of",
+            Self::Flush => "flush",
+            Self::SetAttributes => "set the time and attributes of",
+            Self::Rename => "rename to",
+            Self::Remove | Self::RemoveFolder => "remove",
+            Self::Link => "make the link",
+            Self::FlushFolder => "flush the folder",
+        }
+    }
+}
+
+/// A step about to be taken.
+#[derive(Debug, Clone, Copy)]
+pub struct Step<'a> {
+    /// What it is.
+    pub kind: StepKind,
+    /// What it is done to.
+    pub path: &'a Path,
+}
+
+type Hook = Arc<dyn Fn(Step<'_>) -> io::Result<()> + Send + Sync>;
+
+static ARMED: AtomicBool = AtomicBool::new(false);
+static HOOK: RwLock<Option<Hook>> = RwLock::new(None);
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Keeps a hook installed; dropped, it takes the hook out.
+#[must_use]
+pub struct Guard(#[expect(dead_code, reason = "held, never looked at")] MutexGuard<'static, ()>);
+
+impl std::fmt::Debug for Guard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Guard")
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        set(None);
+    }
+}
+
+fn set(hook: Option<Hook>) {
+    ARMED.store(hook.is_some(), Ordering::SeqCst);
+    *HOOK.write().unwrap_or_else(PoisonError::into_inner) = hook;
+}
+
+/// Installs `hook` until the guard is dropped, once any other guard is gone.
+///
+/// The hook hears every step of the process, those of tests that run beside this one too: it
+/// goes by the path.
+pub fn install(hook: impl Fn(Step<'_>) -> io::Result<()> + Send + Sync + 'static) -> Guard {
+    let turn = ONE_AT_A_TIME.lock();
+    let guard = Guard(turn.unwrap_or_else(PoisonError::into_inner));
+    set(Some(Arc::new(hook)));
+    guard
+}
+
+/// Heeds `LABPACK_STOP_AT=<n>`: the process aborts before its n-th step, counted from 1.
+pub fn from_environment() {
+    let Some(last) = std::env::var("LABPACK_STOP_AT")
+        .ok()
+        .and_then(|n| n.parse::<u64>().ok())
+    else {
+        return;
+    };
+    let steps = AtomicU64::new(0);
+    let guard = install(move |_| {
+        if steps.fetch_add(1, Ordering::SeqCst).saturating_add(1) == last {
+            std::process::abort();
+        }
+        Ok(())
+    });
+    // For as long as the process lives.
+    std::mem::forget(guard);
+}
+
+/// Announces a step; an error means that it is not to be taken.
+pub(crate) fn before(kind: StepKind, path: &Path) -> io::Result<()> {
+    if !ARMED.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    // The lock is free again while the hook runs, for it may take long.
+    let hook = HOOK.read().unwrap_or_else(PoisonError::into_inner).clone();
+    hook.map_or(Ok(()), |hook| hook(Step { kind, path }))
+}
+
+/// Announces a step and takes it.
+pub(crate) fn step<T>(
+    kind: StepKind,
+    path: &Path,
+    deed: impl FnOnce() -> io::Result<T>,
+) -> Result<T, FsError> {
+    before(kind, path)
+        .and_then(|()| deed())
+        .map_err(FsError::when(kind.verb(), path))
+}
+
+/// The steps below `root`, in order, that `work` takes. For tests.
+pub fn record<T>(root: &Path, work: impl FnOnce() -> T) -> (T, Vec<(StepKind, PathBuf)>) {
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let (heard, below) = (Arc::clone(&steps), root.to_owned());
+    let guard = install(move |step| {
+        if step.path.starts_with(&below) {
+            let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+            heard.push((step.kind, step.path.to_owned()));
+        }
+        Ok(())
+    });
+    let done = work();
+    drop(guard);
+    let mut steps = steps.lock().unwrap_or_else(PoisonError::into_inner);
+    (done, std::mem::take(&mut steps))
+}

@@ -1,0 +1,138 @@
+//! A file held open for reading.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{FsError, Stamp, system};
+use crate::base::{IoMeter, ReadAt};
+
+/// A file held open for reading; on Windows nobody can write to it meanwhile.
+#[derive(Debug)]
+pub struct SourceFile {
+    pub(super) file: File,
+    path: PathBuf,
+    follow: bool,
+    opened: Stamp,
+    meter: Arc<IoMeter>,
+}
+
+impl SourceFile {
+    /// Opens the file at `path`, which may not be a link.
+    ///
+    /// # Errors
+    /// [`FsError::InUse`] where somebody has it open for writing (Windows only); anything that is
+    /// not a file, a link above all, is an error that says so.
+    pub fn open(path: &Path, meter: &Arc<IoMeter>) -> Result<Self, FsError> {
+        Self::open_as(path, false, meter)
+    }
+
+    /// As [`SourceFile::open`], through links.
+    ///
+    /// # Errors
+    /// As [`SourceFile::open`], but for links.
+    pub fn open_following(path: &Path, meter: &Arc<IoMeter>) -> Result<Self, FsError> {
+        Self::open_as(path, true, meter)
+    }
+
+    fn open_as(path: &Path, follow: bool, meter: &Arc<IoMeter>) -> Result<Self, FsError> {
+        let file = open_file(path, follow)?;
+        let opened = system::stamp_of(&file).map_err(FsError::when("look at", path))?;
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            follow,
+            opened,
+            meter: Arc::clone(meter),
+        })
+    }
+
+    /// Where it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The stamp when it was opened.
+    #[must_use]
+    pub fn opened(&self) -> &Stamp {
+        &self.opened
+    }
+
+    /// Checks that neither the open file nor what stands at its path has changed.
+    ///
+    /// # Errors
+    /// [`FsError::Changed`] if length, time or identity are not those it was opened with.
+    pub fn check_unchanged(&self) -> Result<(), FsError> {
+        let failed = |error| FsError::io("look at", &self.path, error);
+        let held = system::stamp_of(&self.file).map_err(failed)?;
+        self.check_same(&held)?;
+        match system::stamp_at(&self.path, self.follow) {
+            Ok(named) => self.check_same(&named),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(self.changed("it is gone".to_owned()))
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    fn check_same(&self, now: &Stamp) -> Result<(), FsError> {
+        match now.difference(&self.opened) {
+            Some(what) => Err(self.changed(what)),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn changed(&self, what: String) -> FsError {
+        FsError::Changed {
+            path: self.path.clone(),
+            what,
+        }
+    }
+}
+
+/// Counted as `inspected`.
+impl ReadAt for SourceFile {
+    fn len(&self) -> u64 {
+        self.opened.len
+    }
+
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        system::read_exact_at(&self.file, buf, offset)?;
+        self.meter.add_inspected(buf.len() as u64);
+        Ok(())
+    }
+}
+
+fn open_file(path: &Path, follow: bool) -> Result<File, FsError> {
+    system::open_source(path, follow).map_err(FsError::when("open", path))
+}
+
+/// Reads a whole small file, which may not be a link.
+///
+/// # Errors
+/// [`FsError::TooLong`] beyond `max` bytes, and what the system says.
+pub fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, FsError> {
+    let file = open_file(path, false)?;
+    let failed = |error| FsError::io("read", path, error);
+    let too_long = |len| FsError::TooLong {
+        path: path.to_owned(),
+        len,
+        max,
+    };
+    let len = file.metadata().map_err(failed)?.len();
+    if len > max {
+        return Err(too_long(len));
+    }
+    let mut bytes = Vec::new();
+    // It may grow while it is read.
+    let mut bounded = file.take(max.saturating_add(1));
+    bounded.read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > max {
+        return Err(too_long(bytes.len() as u64));
+    }
+    Ok(bytes)
+}
