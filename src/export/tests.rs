@@ -21,7 +21,6 @@ use crate::{
 mod chains;
 mod fixtures;
 mod inventory;
-mod packs;
 
 /// A folder for one test.
 struct Lab {

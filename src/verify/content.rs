@@ -1,6 +1,6 @@
 //! Reads files again, and holds their bytes against their digests.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use rayon::prelude::*;
 
@@ -136,5 +136,9 @@ fn digest(file: &Expected, run: &Run<'_>) -> Result<ContentId, FsError> {
 }
 
 fn unreadable(file: &Expected, error: &FsError) -> Finding {
+    if matches!(error, FsError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound) {
+        return Finding::error(Code::MissingFile, &file.shown, "is not there any more")
+            .next("unpack again; that brings back what is missing");
+    }
     DiskFault::from(error).finding(&file.shown)
 }
