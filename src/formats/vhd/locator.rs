@@ -64,7 +64,9 @@ impl RawLocator {
 pub(super) fn hints(file: &dyn ReadAt, header: &Header) -> Result<Vec<PathHint>, FormatError> {
     let mut hints = Vec::new();
     let ways: [(_, fn(&[u8]) -> Option<PathHint>); 5] = [
-        (W2RU, |text| hint(HintKind::Relative, utf16(text, u16::from_le_bytes))),
+        (W2RU, |text| {
+            hint(HintKind::Relative, utf16(text, u16::from_le_bytes))
+        }),
         (W2KU, |text| w2ku(utf16(text, u16::from_le_bytes))),
         (WI2R, |text| hint(HintKind::Relative, latin1(text))),
         (WI2K, |text| hint(HintKind::Absolute, latin1(text))),
@@ -94,7 +96,8 @@ fn first_text(
 /// Reads a locator's bytes; the caller has bounded their number.
 pub(super) fn read_range(file: &dyn ReadAt, range: ByteRange) -> Result<Vec<u8>, FormatError> {
     let place = || format!("parent locator at {:#x}", range.start());
-    let len = usize::try_from(range.len()).map_err(|_| FormatError::unsupported(place(), "room"))?;
+    let len =
+        usize::try_from(range.len()).map_err(|_| FormatError::unsupported(place(), "room"))?;
     let mut bytes = vec![0; len];
     file.read_exact_at(&mut bytes, range.start())
         .map_err(|source| FormatError::unreadable(place(), source))?;
