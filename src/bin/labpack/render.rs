@@ -97,21 +97,27 @@ pub(crate) fn rate(bytes: u64, time: Duration) -> String {
 
 /// What was read and written, in how long.
 pub(crate) fn io(io: &IoTotals, elapsed: Duration) -> String {
-    let mut parts = vec![format!("read {}", size(io.read))];
-    let others = [
+    let moved = io.read.max(io.written);
+    let told = [
+        ("read", io.read),
         ("wrote", io.written),
         ("cloned", io.cloned),
-        ("no need to read", io.skipped),
+        ("needed no reading for", io.skipped),
+        ("looked at", io.inspected),
     ];
-    let others = others.into_iter().filter(|(_, bytes)| *bytes > 0);
-    parts.extend(others.map(|(what, bytes)| format!("{what} {}", size(bytes))));
-    let moved = io.read.max(io.written);
-    format!(
-        "{} in {} ({})\n",
-        parts.join(", "),
-        time(elapsed),
-        rate(moved, elapsed)
-    )
+    let told = told.into_iter().filter(|(_, bytes)| *bytes > 0);
+    let told: Vec<_> = told
+        .map(|(what, bytes)| format!("{what} {}", size(bytes)))
+        .collect();
+    let rate = if moved > 0 {
+        format!(" ({})", rate(moved, elapsed))
+    } else {
+        String::new()
+    };
+    match told.is_empty() {
+        true => format!("done in {}\n", time(elapsed)),
+        false => format!("{} in {}{rate}\n", told.join(", "), time(elapsed)),
+    }
 }
 
 /// One finding, on two or three lines.
@@ -306,6 +312,18 @@ mod tests {
         assert_eq!(time(Duration::from_secs(192)), "3 min 12 s");
         assert_eq!(time(Duration::from_secs(7500)), "2 h 5 min");
         assert_eq!(rate(1 << 30, Duration::from_secs(2)), "512.0 MiB/s");
+    }
+
+    #[test]
+    fn what_was_moved_is_told_with_its_rate() {
+        let mut totals = IoTotals::default();
+        let second = Duration::from_secs(1);
+        assert_eq!(io(&totals, second), "done in 1.0 s\n");
+        totals.inspected = 2048;
+        assert_eq!(io(&totals, second), "looked at 2.0 KiB in 1.0 s\n");
+        totals.read = 1 << 20;
+        let text = "read 1.0 MiB, looked at 2.0 KiB in 1.0 s (1.0 MiB/s)\n";
+        assert_eq!(io(&totals, second), text);
     }
 
     #[test]

@@ -121,16 +121,29 @@ impl<'a> Forest<'a> {
             let again = std::mem::replace(&mut drawn[branch.disk], true);
             let disk = &self.disks[branch.disk];
             *text += &branch.stem(strokes);
-            *text += &if again {
-                ring(disk)
+            let name = if branch.root {
+                &disk.path
             } else {
-                label(disk, paint)
+                self.short_name(disk)
+            };
+            *text += &if again {
+                ring(name)
+            } else {
+                label(name, disk, paint)
             };
             text.push('\n');
             if !again && branch.above.len() < MAX_LEVELS {
                 stack.extend(self.branches(&branch).into_iter().rev());
             }
         }
+    }
+
+    /// The name alone where the disk lies beside its parent.
+    fn short_name<'d>(&self, disk: &'d ExaminedDisk) -> &'d str {
+        let (folder, name) = split(&disk.path);
+        let parent = disk.parent.and_then(|parent| self.disks.get(parent));
+        let beside = parent.is_some_and(|parent| split(&parent.path).0 == folder);
+        if beside { name } else { &disk.path }
     }
 
     fn branches(&self, parent: &Branch) -> Vec<Branch> {
@@ -167,14 +180,15 @@ impl Branch {
     }
 }
 
-fn ring(disk: &ExaminedDisk) -> String {
-    format!(
-        "{} (again: each is the other's ancestor)",
-        clean(&disk.path)
-    )
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
 }
 
-fn label(disk: &ExaminedDisk, paint: Paint) -> String {
+fn ring(name: &str) -> String {
+    format!("{} (again: each is the other's ancestor)", clean(name))
+}
+
+fn label(name: &str, disk: &ExaminedDisk, paint: Paint) -> String {
     let mut facts: Vec<String> = Vec::new();
     facts.extend(disk.format.map(|format| format.to_string()));
     facts.extend(disk.kind.map(|kind| kind.to_string()));
@@ -187,7 +201,7 @@ fn label(disk: &ExaminedDisk, paint: Paint) -> String {
         facts.push("checkpoint parent".to_owned());
     }
     let facts = paint.dim(&format!("({})", facts.join(", ")));
-    format!("{} {facts}{}", clean(&disk.path), faults(disk, paint))
+    format!("{} {facts}{}", clean(name), faults(disk, paint))
 }
 
 fn faults(disk: &ExaminedDisk, paint: Paint) -> String {
@@ -248,6 +262,16 @@ mod tests {
         assert_eq!(draw(&disks, false), expected);
         let expected = "base\n|- a\n|  |- a1\n|  `- a2\n`- b\n   `- b1\nalone\n";
         assert_eq!(draw(&disks, true), expected);
+    }
+
+    #[test]
+    fn only_a_child_in_another_folder_is_shown_with_its_folder() {
+        let disks = [
+            disk("VM/base", None),
+            disk("VM/a", Some(0)),
+            disk("Other/b", Some(0)),
+        ];
+        assert_eq!(draw(&disks, false), "VM/base\n├─ a\n└─ Other/b\n");
     }
 
     #[test]
