@@ -8,7 +8,9 @@ use std::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{Inventory, Neighbourhood, PackView, probe::has_disk_name, scan};
+use super::{
+    Inventory, Neighbourhood, PackView, neighbourhood::behind, probe::has_disk_name, scan,
+};
 use crate::{
     base::{DiskId, Run, VirtualSize},
     chain::{Graph, NodeId, Surroundings, resolve},
@@ -16,9 +18,6 @@ use crate::{
     fs::{self, Entry, FsError},
     report::{Code, Finding, Findings, Severity},
 };
-
-/// Links that lead from one to the next before a path is given up.
-const MAX_HOPS: usize = 40;
 
 /// Every disk under some paths, judged.
 #[derive(Debug, Default)]
@@ -132,7 +131,7 @@ pub fn examine(paths: &[PathBuf], also: &[PathBuf], run: &Run<'_>) -> Result<Exa
     }
     work.place_packs();
     for disk in &named.disks {
-        work.add_disk(disk, alone);
+        work.add_disk(disk, alone)?;
     }
     work.starts_of_folders(run)?;
     Ok(work.finish())
@@ -150,7 +149,7 @@ impl Named {
         let mut named = Self::default();
         for path in paths {
             let path = fs::absolute(path)?;
-            match entry_behind(&path)? {
+            match behind(&path)?.1 {
                 Entry::File(_) => named.disks.push(path),
                 Entry::Missing => return Err(nothing_at(path)),
                 _ => named.folders.push(path),
@@ -166,19 +165,6 @@ impl Named {
         }
         Ok(named)
     }
-}
-
-/// What a path leads to, links followed.
-fn entry_behind(path: &Path) -> Result<Entry, FsError> {
-    let mut path = path.to_owned();
-    for _ in 0..MAX_HOPS {
-        let Entry::Link(target) = fs::look(&path)? else {
-            break;
-        };
-        let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        path = folder.join(target);
-    }
-    fs::look(&path)
 }
 
 fn nothing_at(path: PathBuf) -> FsError {
@@ -256,14 +242,14 @@ impl Work {
         }
     }
 
-    fn add_disk(&mut self, disk: &Path, alone: bool) {
+    fn add_disk(&mut self, disk: &Path, alone: bool) -> Result<(), FsError> {
         let folder = disk.parent().unwrap_or(disk);
         let label = if alone { String::new() } else { shown(folder) };
-        self.disks.add_unscanned(folder, &label);
-        match self.disks.disk_at(disk) {
+        match self.disks.add_disk(disk, &label)? {
             Some(node) => self.starts.push(node),
             None => self.done.findings.push(no_disk(disk)),
         }
+        Ok(())
     }
 
     fn starts_of_folders(&mut self, run: &Run<'_>) -> Result<(), FsError> {

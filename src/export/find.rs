@@ -16,11 +16,11 @@ use crate::{
 };
 
 /// As many links may lead from one to the next.
-const MAX_HOPS: usize = 40;
+pub(super) const MAX_HOPS: usize = 40;
 
 /// A file that a place may lead to.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct File {
     /// From the top of its area.
     pub(super) path: RelPath,
     /// Where it really is.
@@ -43,7 +43,7 @@ pub(super) struct Area {
     pub(super) place: Place,
     root: PathBuf,
     label: String,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<File>,
     by_name: HashMap<String, Vec<usize>>,
     links: HashMap<String, Vec<(RelPath, PathBuf)>>,
     /// Files that are in the store: where, and how unpack brings them back.
@@ -58,12 +58,12 @@ impl Area {
         let mut area = Self::unscanned(&inventory.root, place, label);
         area.looked_at = None;
         for (file, scanned) in inventory.files.iter().enumerate() {
-            let inventory = number;
-            area.add(scanned, Origin::File { inventory, file });
+            let (path, inventory) = (scanned.path.below(&area.root), number);
+            area.add(scanned, path, Origin::File { inventory, file });
         }
         for (file, scanned) in inventory.own.store.iter().enumerate() {
-            let inventory = number;
-            area.add(scanned, Origin::Store { inventory, file });
+            let (path, inventory) = (scanned.path.below(&area.root), number);
+            area.add(scanned, path, Origin::Store { inventory, file });
         }
         for (path, target) in &inventory.links {
             area.add_link(path.clone(), target.clone());
@@ -85,14 +85,14 @@ impl Area {
         }
     }
 
-    fn add(&mut self, file: &ScannedFile, origin: Origin) {
-        let entries = self.by_name.entry(file.path.folded()).or_default();
+    fn add(&mut self, scanned: &ScannedFile, file: PathBuf, origin: Origin) {
+        let entries = self.by_name.entry(scanned.path.folded()).or_default();
         entries.push(self.entries.len());
-        self.entries.push(Entry {
-            path: file.path.clone(),
-            file: file.path.below(&self.root),
-            stamp: file.stamp,
-            disk: file.disk.clone(),
+        self.entries.push(File {
+            path: scanned.path.clone(),
+            file,
+            stamp: scanned.stamp,
+            disk: scanned.disk.clone(),
             origin,
         });
     }
@@ -164,7 +164,9 @@ impl Area {
             match fs::look(&part.below(&self.root)) {
                 Ok(fs::Entry::Folder(_)) => {}
                 Ok(fs::Entry::Link(target)) => return self.add_link_once(part, target),
-                Ok(fs::Entry::File(stamp)) if part == path => return self.open(part, stamp, meter),
+                Ok(fs::Entry::File(stamp)) if part == path => {
+                    return self.open(part, path.below(&self.root), stamp, meter);
+                }
                 _ => return,
             }
         }
@@ -177,15 +179,25 @@ impl Area {
         }
     }
 
-    fn open(&mut self, path: RelPath, stamp: Stamp, meter: &Arc<IoMeter>) {
-        let mut file = ScannedFile {
+    /// Adds a file by one name, which may be a link to it.
+    pub(super) fn add_named(&mut self, path: RelPath, file: PathBuf, meter: &Arc<IoMeter>) {
+        let Some(seen) = &mut self.looked_at else {
+            return;
+        };
+        if let (true, Ok(stamp)) = (seen.insert(path.as_str().to_owned()), fs::stamp(&file)) {
+            self.open(path, file, stamp, meter);
+        }
+    }
+
+    fn open(&mut self, path: RelPath, file: PathBuf, stamp: Stamp, meter: &Arc<IoMeter>) {
+        let mut scanned = ScannedFile {
             path,
             stamp,
             vm: None,
             disk: None,
         };
-        file.disk = probe(&file.path.below(&self.root), &file, meter).disk;
-        self.add(&file, Origin::Elsewhere);
+        scanned.disk = probe(&file, &scanned, meter).disk;
+        self.add(&scanned, file, Origin::Elsewhere);
     }
 }
 

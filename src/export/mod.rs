@@ -18,6 +18,8 @@ mod own;
 mod packed;
 mod probe;
 mod scan;
+#[cfg(test)]
+mod tests;
 mod vm_folder;
 
 pub use examine::{DiskRole, Examination, ExaminedDisk, examine};

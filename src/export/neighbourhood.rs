@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::{
     DiskFault, Inventory,
-    find::{Area, Areas, At, Entry, Found},
+    find::{Area, Areas, At, File, Found, MAX_HOPS},
 };
 use crate::{
     base::{Cancelled, IoMeter, RelPath, Run},
@@ -19,7 +19,7 @@ use crate::{
         path::{Place, Style, Target, target},
     },
     formats::{LogState, PathHint, check_blocks},
-    fs::{FileKey, SourceFile, Stamp},
+    fs::{self, Entry, FileKey, FsError, SourceFile, Stamp},
     manifest::Sharing,
     report::{Code, Finding, WindowsError},
 };
@@ -106,6 +106,20 @@ impl Neighbourhood {
         }
     }
 
+    /// Adds one disk, and its folder without scanning it. The disk may be named by a link, whose
+    /// target need not be in that folder.
+    pub(super) fn add_disk(&mut self, path: &Path, label: &str) -> Result<Option<NodeId>, FsError> {
+        let folder = path.parent().unwrap_or(path);
+        self.add_unscanned(folder, label);
+        let area = Place::of_system(folder)
+            .and_then(|place| self.areas.0.iter_mut().find(|area| area.place == place));
+        let name = RelPath::from_system(Path::new(path.file_name().unwrap_or_default()));
+        if let (Some(area), Ok(name), (file, Entry::File(_))) = (area, name, behind(path)?) {
+            area.add_named(name, file, &self.meter);
+        }
+        Ok(self.disk_at(path))
+    }
+
     /// Lets `path` in the folder `root` stand for the store's file at `stored`; tells whether
     /// both folders are here and the file is there.
     pub(super) fn add_alias(
@@ -175,7 +189,7 @@ impl Neighbourhood {
         &self.entry(self.nodes[node.0].at).stamp
     }
 
-    fn entry(&self, at: At) -> &Entry {
+    fn entry(&self, at: At) -> &File {
         &self.areas.0[at.area].entries[at.entry]
     }
 
@@ -260,8 +274,21 @@ impl Neighbourhood {
     }
 }
 
+/// Follows the links that `path` is, one after the other; tells what is at the end, and where.
+pub(super) fn behind(path: &Path) -> Result<(PathBuf, Entry), FsError> {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_HOPS {
+        let Entry::Link(target) = fs::look(&path)? else {
+            break;
+        };
+        path = path.parent().unwrap_or(Path::new("")).join(target);
+    }
+    let entry = fs::look(&path)?;
+    Ok((path, entry))
+}
+
 /// Before the log is replayed, the table says nothing.
-fn has_blocks(entry: &Entry) -> bool {
+fn has_blocks(entry: &File) -> bool {
     let info = entry.disk.as_ref().and_then(|disk| disk.as_ref().ok());
     info.is_some_and(|info| info.log != LogState::Pending)
 }

@@ -63,10 +63,7 @@ pub fn open_chain(
     for root in roots {
         disks.add_unscanned(&fs::absolute(root)?, &root.display().to_string());
     }
-    if let Some(folder) = path.parent() {
-        disks.add_unscanned(folder, "");
-    }
-    let Some(leaf) = disks.disk_at(&path) else {
+    let Some(leaf) = disks.add_disk(&path, "")? else {
         return Err(no_disk(path));
     };
     let graph = resolve(&mut disks, &[leaf]);

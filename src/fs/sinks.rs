@@ -418,7 +418,7 @@ mod tests {
             let kept = capture.finish().unwrap();
             let mut whole = MaskCapture::new(&form, usize::MAX);
             whole.data(0, &bytes).unwrap();
-            prop_assert_eq!(whole.finish().as_ref(), Some(&kept));
+            prop_assert_eq!(&whole.finish().unwrap(), &kept);
             let mut back = bytes.clone();
             form.mask(0, &mut back);
             for (at, run) in kept {

@@ -1,1 +1,817 @@
+//! What the parts of `fs` promise together, tried on the real file system.
 
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use super::{
+    seam::{StepKind, install, record},
+    *,
+};
+use crate::base::{
+    Attributes, ByteRange, ContentId, FileTime, IoMeter, Patch, Progress, ReadAt, Run, Silent,
+    Write,
+};
+
+const MIB: usize = 1 << 20;
+
+fn meter() -> Arc<IoMeter> {
+    Arc::default()
+}
+
+fn finish(existing: Existing) -> Finish {
+    Finish {
+        modified: FileTime(1_600_000_000_123_456_700),
+        attributes: Attributes::default(),
+        existing,
+    }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn copy(from: &Path, to: &Path, meter: &Arc<IoMeter>) -> Result<(ContentId, Stamp), FsError> {
+    let source = SourceFile::open(from, meter)?;
+    let mut temp = TempFile::create(to, meter)?;
+    let mut hasher = ContentHasher::new();
+    let run = Run {
+        progress: &Silent,
+        meter,
+    };
+    stream(&source, &mut [&mut hasher, &mut temp], &run)?;
+    Ok((hasher.finish(), temp.finish(&finish(Existing::Refuse))?))
+}
+
+#[test]
+fn a_rename_never_replaces_what_stands_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+    fs::write(&a, "a").unwrap();
+    fs::write(&b, "b").unwrap();
+    assert!(matches!(rename_new(&a, &b), Err(FsError::Exists { path }) if path == b));
+    assert_eq!(fs::read(&b).unwrap(), b"b");
+    rename_new(&a, &dir.path().join("c")).unwrap();
+    assert_eq!(names(dir.path()), ["b", "c"]);
+    // Folders too.
+    fs::create_dir(dir.path().join("d")).unwrap();
+    fs::create_dir(dir.path().join("e")).unwrap();
+    let onto = rename_new(&dir.path().join("d"), &dir.path().join("e"));
+    assert!(matches!(onto, Err(FsError::Exists { .. })), "{onto:?}");
+}
+
+#[test]
+fn a_temporary_file_that_is_dropped_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut temp = TempFile::create(&dir.path().join("disk.vhdx"), &meter()).unwrap();
+    temp.data(0, b"half").unwrap();
+    let name = temp
+        .path()
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!(names(dir.path()), [name.as_str()]);
+    assert!(is_temp_name(&name), "{name}");
+    drop(temp);
+    assert!(names(dir.path()).is_empty());
+}
+
+#[test]
+fn a_finished_file_has_the_bytes_time_and_attributes_that_were_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk.vhdx");
+    let meter = meter();
+    let mut temp = TempFile::create(&path, &meter).unwrap();
+    temp.data(0, b"bytes").unwrap();
+    temp.hole(5, 100_000).unwrap();
+    let how = Finish {
+        attributes: Attributes {
+            read_only: true,
+            ..Attributes::default()
+        },
+        ..finish(Existing::Refuse)
+    };
+    let done = temp.finish(&how).unwrap();
+    assert_eq!(done, stamp(&path).unwrap());
+    assert_eq!(done.len, 100_005);
+    assert!(done.modified.same(how.modified));
+    assert!(done.attributes.read_only);
+    assert_eq!(meter.totals().written, 5);
+    assert_eq!(names(dir.path()), ["disk.vhdx"]);
+    // A read-only file gives way only where it may be replaced.
+    let temp = TempFile::create(&path, &meter).unwrap();
+    let refused = temp.finish(&finish(Existing::Refuse));
+    assert!(
+        matches!(refused, Err(FsError::Exists { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(stamp(&path).unwrap().len, 100_005);
+    let temp = TempFile::create(&path, &meter).unwrap();
+    temp.finish(&finish(Existing::Replace)).unwrap();
+    assert_eq!(stamp(&path).unwrap().len, 0);
+    assert_eq!(names(dir.path()), ["disk.vhdx"]);
+}
+
+#[test]
+fn a_name_of_any_length_gets_a_temporary_name_that_fits() {
+    for stem in [
+        "a".repeat(255),
+        "ü".repeat(127),
+        "漢".repeat(85),
+        "x".to_owned(),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(&stem);
+        let temp = TempFile::create(&path, &meter()).unwrap();
+        let name = temp
+            .path()
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
+        assert!(name.len() <= 255 && is_temp_name(&name), "{name}");
+        temp.finish(&finish(Existing::Refuse)).unwrap();
+        assert_eq!(names(dir.path()), [stem]);
+    }
+    for other in [
+        "disk.vhdx",
+        ".x.labpack-tmp",
+        ".x.0123456789abcdeg.labpack-tmp",
+        "x.0123456789abcdef.labpack-tmp",
+    ] {
+        assert!(!is_temp_name(other), "{other}");
+    }
+}
+
+#[test]
+fn a_copy_reads_each_byte_once_and_holes_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    let mut file = fs::File::create(&from).unwrap();
+    file.write_all(&vec![1; MIB + 10]).unwrap();
+    file.set_len(50 * MIB as u64 + 3).unwrap();
+    drop(file);
+    let meter = meter();
+    let (id, done) = copy(&from, &to, &meter).unwrap();
+    let whole = fs::read(&from).unwrap();
+    assert_eq!(id, ContentId::from(blake3::hash(&whole)));
+    assert!(fs::read(&to).unwrap() == whole, "the copy differs");
+    let totals = meter.totals();
+    assert_eq!(totals.read + totals.skipped, done.len);
+    assert!(totals.written <= MIB as u64 + (64 << 10), "{totals:?}");
+    if totals.skipped == 0 {
+        println!("skipped: this file system shows no holes");
+        return;
+    }
+    assert!(totals.read < 2 * MIB as u64, "{totals:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_copy_is_as_sparse_as_its_source_and_blocks_of_zeros_are_not_written() {
+    use std::os::unix::fs::MetadataExt;
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    let mut bytes = vec![0; 8 * MIB];
+    bytes[3] = 1;
+    bytes[4 * MIB + 5] = 1;
+    fs::write(&from, &bytes).unwrap();
+    let meter = meter();
+    copy(&from, &to, &meter).unwrap();
+    assert_eq!(meter.totals().read, bytes.len() as u64);
+    assert_eq!(meter.totals().written, 2 * (64 << 10));
+    assert!(fs::read(&to).unwrap() == bytes, "the copy differs");
+    let blocks = fs::metadata(&to).unwrap().blocks();
+    assert!(blocks * 512 < MIB as u64, "{blocks} blocks");
+}
+
+#[test]
+fn zeros_over_bytes_already_written_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk");
+    let mut temp = TempFile::create(&path, &meter()).unwrap();
+    temp.data(0, &[7; 200_000]).unwrap();
+    let patch = Patch {
+        stages: vec![vec![
+            Write::zeros(ByteRange::new(10, 150_000).unwrap()),
+            Write::bytes(250_000, [9; 10]),
+            Write::zeros(ByteRange::new(260_000, 100).unwrap()),
+        ]],
+        new_len: Some(300_000),
+    };
+    temp.apply(&patch).unwrap();
+    temp.finish(&finish(Existing::Refuse)).unwrap();
+    let mut expected = vec![7; 200_000];
+    patch.apply_to_vec(&mut expected).unwrap();
+    assert!(fs::read(&path).unwrap() == expected, "the file differs");
+    let beyond = Patch::single(vec![Write::bytes(1, [0; 4])]);
+    let mut temp = TempFile::create(&path, &meter()).unwrap();
+    assert!(temp.apply(&beyond).is_err());
+}
+
+/// Does something to the file at the first chunk.
+struct Meddler(Option<Box<dyn FnOnce()>>);
+
+impl Sink for Meddler {
+    fn data(&mut self, _: u64, _: &[u8]) -> io::Result<()> {
+        if let Some(meddle) = self.0.take() {
+            meddle();
+        }
+        Ok(())
+    }
+
+    fn hole(&mut self, _: u64, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn streamed_while(meddle: impl FnOnce(&Path) + 'static) -> Result<(), FsError> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk");
+    fs::write(&path, vec![1; 3 * MIB]).unwrap();
+    set_times_and_attributes(&path, FileTime(1_000_000_000), Attributes::default()).unwrap();
+    let meter = meter();
+    let source = SourceFile::open(&path, &meter).unwrap();
+    let run = Run {
+        progress: &Silent,
+        meter: &meter,
+    };
+    let mut meddler = Meddler(Some(Box::new(move || meddle(&path))));
+    stream(&source, &mut [&mut meddler], &run)
+}
+
+fn opened(path: &Path) -> fs::File {
+    fs::OpenOptions::new().write(true).open(path).unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_changes_while_it_streams_is_noticed() {
+    type Deed = fn(&Path);
+    let deeds: [(&str, Deed); 5] = [
+        ("is 4000000 bytes long", |path| {
+            opened(path).set_len(4_000_000).unwrap()
+        }),
+        ("ends early", |path| {
+            opened(path).set_len(MIB as u64 + 5).unwrap()
+        }),
+        ("another file", |path| {
+            write_atomic(path, &vec![1; 3 * MIB]).unwrap()
+        }),
+        ("was written to", |path| {
+            opened(path).write_all(b"x").unwrap()
+        }),
+        ("is gone", |path| fs::remove_file(path).unwrap()),
+    ];
+    for (sign, deed) in deeds {
+        let outcome = streamed_while(deed);
+        assert!(
+            matches!(&outcome, Err(FsError::Changed { what, .. }) if what.contains(sign)),
+            "{sign}: {outcome:?}"
+        );
+    }
+    streamed_while(|_| ()).unwrap();
+}
+
+#[cfg(windows)]
+#[test]
+fn nobody_can_write_to_a_file_while_it_is_read() {
+    streamed_while(|path| {
+        let refused = fs::OpenOptions::new().write(true).open(path).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(32));
+    })
+    .unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk");
+    fs::write(&path, "x").unwrap();
+    let _writer = opened(&path);
+    let refused = SourceFile::open(&path, &meter());
+    assert!(matches!(refused, Err(FsError::InUse { .. })), "{refused:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn only_ordinary_files_are_opened_and_a_pipe_makes_nobody_wait() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+    fs::write(&file, "bytes").unwrap();
+    symlink_file(&file, &link).unwrap();
+    let refused = |path: &Path| match SourceFile::open(path, &meter()) {
+        Err(FsError::Io { source, .. }) => source.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert!(refused(&link).contains("symbolic link"));
+    assert!(refused(dir.path()).contains("folder"));
+    let mut bytes = [0; 5];
+    let through = SourceFile::open_following(&link, &meter()).unwrap();
+    through.read_exact_at(&mut bytes, 0).unwrap();
+    assert_eq!(&bytes, b"bytes");
+    assert!(read_bounded(&link, 10).is_err());
+    let pipe = dir.path().join("pipe");
+    if !Command::new("mkfifo")
+        .arg(&pipe)
+        .status()
+        .is_ok_and(|s| s.success())
+    {
+        println!("skipped: no mkfifo");
+        return;
+    }
+    assert!(refused(&pipe).contains("pipe"));
+    assert_eq!(look(&pipe).unwrap(), Entry::Other);
+}
+
+#[test]
+fn the_user_can_stop_a_stream_between_two_chunks() {
+    struct Stop;
+    impl Progress for Stop {
+        fn cancelled(&self) -> bool {
+            true
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk");
+    fs::write(&path, "x").unwrap();
+    let meter = meter();
+    let source = SourceFile::open(&path, &meter).unwrap();
+    let run = Run {
+        progress: &Stop,
+        meter: &meter,
+    };
+    let stopped = stream(&source, &mut [], &run);
+    assert!(matches!(stopped, Err(FsError::Cancelled(_))));
+}
+
+#[test]
+fn a_small_file_is_read_whole_and_a_large_one_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("labpack.json");
+    write_atomic(&path, b"12345").unwrap();
+    assert_eq!(read_bounded(&path, 5).unwrap(), b"12345");
+    let refused = read_bounded(&path, 4);
+    assert!(matches!(
+        refused,
+        Err(FsError::TooLong { len: 5, max: 4, .. })
+    ));
+    write_atomic(&path, b"1").unwrap();
+    assert_eq!(read_bounded(&path, 4).unwrap(), b"1");
+    assert_eq!(names(dir.path()), ["labpack.json"]);
+}
+
+#[test]
+fn a_patch_in_place_changes_a_read_only_file_and_leaves_it_read_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk");
+    fs::write(&path, [1; 1000]).unwrap();
+    let read_only = Attributes {
+        read_only: true,
+        ..Attributes::default()
+    };
+    set_times_and_attributes(&path, FileTime(1_000_000_000), read_only).unwrap();
+    let patch = Patch {
+        stages: vec![
+            vec![Write::bytes(990, [2; 20])],
+            vec![Write::zeros(ByteRange::new(0, 10).unwrap())],
+        ],
+        new_len: Some(1010),
+    };
+    let (outcome, steps) = record(dir.path(), || patch_in_place(&path, &patch, &meter()));
+    outcome.unwrap();
+    let mut expected = vec![1; 1000];
+    patch.apply_to_vec(&mut expected).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), expected);
+    assert!(stamp(&path).unwrap().attributes.read_only);
+    let kinds: Vec<_> = steps.into_iter().map(|(kind, _)| kind).collect();
+    let (patch, flush) = (StepKind::Patch, StepKind::Flush);
+    assert_eq!(kinds, [patch, patch, flush, patch, flush]);
+    remove_file(&path).unwrap();
+    remove_file(&path).unwrap();
+    assert_eq!(look(&path).unwrap(), Entry::Missing);
+}
+
+#[test]
+fn what_stands_at_a_path_is_told_and_folders_go_only_when_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let deep = dir.path().join("a").join("b").join("c");
+    create_dir_all(&deep).unwrap();
+    create_dir_all(&deep).unwrap();
+    set_folder_time(&deep, FileTime(1_500_000_000_000_000_000)).unwrap();
+    assert_eq!(
+        look(&deep).unwrap(),
+        Entry::Folder(FileTime(1_500_000_000_000_000_000))
+    );
+    let file = deep.join("file");
+    write_atomic(&file, b"123").unwrap();
+    assert!(matches!(
+        look(&file).unwrap(),
+        Entry::File(Stamp {
+            len: 3,
+            links: 1,
+            ..
+        })
+    ));
+    assert_eq!(look(&file.join("below")).unwrap(), Entry::Missing);
+    assert!(create_dir_all(&file).is_err());
+    assert!(!remove_empty_folder(&deep).unwrap());
+    sync_file(&file).unwrap();
+    sync_folder(&deep).unwrap();
+    remove_file(&file).unwrap();
+    assert!(remove_empty_folder(&deep).unwrap());
+    assert!(!remove_empty_folder(&deep).unwrap());
+}
+
+#[test]
+fn a_hard_link_is_the_same_file_and_never_replaces() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+    write_atomic(&file, b"x").unwrap();
+    let before = stamp(&file).unwrap();
+    hard_link(&file, &link).unwrap();
+    let after = stamp(&link).unwrap();
+    assert_eq!((after.key, after.links), (before.key, 2));
+    assert!(after.unchanged_content(&before));
+    assert!(matches!(
+        hard_link(&file, &link),
+        Err(FsError::Exists { .. })
+    ));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_walk_is_sorted_and_reports_links_and_bad_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    create_dir_all(&root.join("b").join("sub")).unwrap();
+    for file in ["b/sub/x", "b.txt", "a", "b/nul"] {
+        fs::write(root.join(file), file).unwrap();
+    }
+    symlink_file(Path::new("/nowhere"), &root.join("link")).unwrap();
+    symlink_file(root, &root.join("loop")).unwrap();
+    let seen: Vec<_> = walk(root)
+        .map(|found| match found {
+            Ok(Found { path, entry }) => (
+                path.to_string(),
+                match entry {
+                    Entry::File(stamp) => format!("file of {}", stamp.len),
+                    Entry::Folder(_) => "folder".to_owned(),
+                    Entry::Link(to) => format!("link to {}", to.display()),
+                    other => format!("{other:?}"),
+                },
+            ),
+            Err(bad) => (
+                bad.path.strip_prefix(root).unwrap().display().to_string(),
+                bad.why,
+            ),
+        })
+        .collect();
+    let expected = [
+        ("a", "file of 1"),
+        ("b", "folder"),
+        ("b/nul", "has a part that Windows takes for a device"),
+        ("b/sub", "folder"),
+        ("b/sub/x", "file of 7"),
+        ("b.txt", "file of 5"),
+        ("link", "link to /nowhere"),
+        ("loop", &format!("link to {}", root.display())),
+    ];
+    assert_eq!(
+        seen,
+        expected.map(|(path, what)| (path.to_owned(), what.to_owned()))
+    );
+    let missing: Vec<_> = walk(&root.join("missing")).collect();
+    assert!(matches!(missing.as_slice(), [Err(bad)] if bad.why.contains("cannot be read")));
+}
+
+#[test]
+fn paths_become_absolute_by_text() {
+    let here = std::env::current_dir().unwrap();
+    assert_eq!(
+        absolute(Path::new("x/../y/./z")).unwrap(),
+        here.join("y").join("z")
+    );
+    assert!(absolute(Path::new("")).is_err());
+}
+
+/// Every step that finishing a file takes, stopped in turn: nothing is lost, nothing half done
+/// bears the final name, and no temporary file stays.
+#[test]
+fn a_hook_can_stop_every_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk");
+    let work = || {
+        write_atomic(&path, b"new")?;
+        let link = dir.path().join("link");
+        hard_link(&path, &link)?;
+        create_dir_all(&dir.path().join("folder"))?;
+        remove_empty_folder(&dir.path().join("folder"))?;
+        remove_file(&link)
+    };
+    let (outcome, steps) = record(dir.path(), work);
+    outcome.unwrap();
+    let kinds: Vec<_> = steps.iter().map(|(kind, _)| *kind).collect();
+    for kind in [
+        StepKind::Create,
+        StepKind::Write,
+        StepKind::SetAttributes,
+        StepKind::Flush,
+        StepKind::Rename,
+        StepKind::FlushFolder,
+        StepKind::Link,
+        StepKind::CreateFolder,
+        StepKind::RemoveFolder,
+        StepKind::Remove,
+    ] {
+        assert!(kinds.contains(&kind), "{kind:?} was not announced");
+    }
+    for stop in 0..steps.len() {
+        fs::write(&path, "old").unwrap();
+        let count = AtomicU64::new(0);
+        let below = dir.path().to_owned();
+        let guard = install(move |step| {
+            let nth = u64::from(step.path.starts_with(&below));
+            if nth == 1 && count.fetch_add(1, Ordering::SeqCst) == stop as u64 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            Ok(())
+        });
+        let outcome = work();
+        drop(guard);
+        assert!(
+            matches!(outcome, Err(FsError::NoSpace { .. })),
+            "step {stop}: {outcome:?}"
+        );
+        let bytes = fs::read(&path).unwrap();
+        assert!(bytes == b"old" || bytes == b"new", "step {stop}");
+        assert!(
+            names(dir.path()).iter().all(|name| !is_temp_name(name)),
+            "step {stop}"
+        );
+        for left in names(dir.path()).iter().filter(|name| *name != "disk") {
+            let left = dir.path().join(left);
+            let _ = remove_empty_folder(&left).is_ok_and(|done| done) || remove_file(&left).is_ok();
+        }
+    }
+}
+
+/// Runs this very test program again, as another process: see [`child`].
+fn spawn(what: &str, path: &Path) -> (Child, String) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "fs::tests::child", "--nocapture"])
+        .env("LABPACK_TEST_CHILD", what)
+        .env("LABPACK_TEST_PATH", path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    let ready = out
+        .lines()
+        .map(Result::unwrap)
+        .find_map(|line| line.split_once("ready ").map(|(_, rest)| rest.to_owned()));
+    (child, ready.expect("the child says that it is ready"))
+}
+
+/// Not a test: what the other process does, until it is killed or its input ends.
+#[test]
+fn child() {
+    let Ok(what) = std::env::var("LABPACK_TEST_CHILD") else {
+        return;
+    };
+    let path = PathBuf::from(std::env::var_os("LABPACK_TEST_PATH").unwrap());
+    let _held: Box<dyn std::any::Any> = if what == "lock" {
+        Box::new(FolderLock::try_acquire(&path).unwrap().unwrap())
+    } else {
+        Box::new(TempFile::create(&path, &meter()).unwrap())
+    };
+    println!("\nready {what}");
+    let _ = io::stdin().read_line(&mut String::new());
+}
+
+#[test]
+fn the_temporary_file_of_a_dead_process_is_removed_and_that_of_a_live_one_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = TempFile::create(&dir.path().join("own"), &meter()).unwrap();
+    let (mut other, _) = spawn("temp", &dir.path().join("other"));
+    assert_eq!(names(dir.path()).len(), 2);
+    assert_eq!(remove_stale_temps(dir.path()).unwrap(), 0);
+    other.kill().unwrap();
+    other.wait().unwrap();
+    assert_eq!(names(dir.path()).len(), 2);
+    assert_eq!(remove_stale_temps(dir.path()).unwrap(), 1);
+    assert_eq!(names(dir.path()).len(), 1);
+    own.finish(&finish(Existing::Refuse)).unwrap();
+    assert_eq!(names(dir.path()), ["own"]);
+    assert_eq!(remove_stale_temps(&dir.path().join("missing")).unwrap(), 0);
+}
+
+/// Remembers what it was told to wait for, and lets the other side go on.
+struct Waiter {
+    told: Mutex<Vec<String>>,
+    on_wait: Box<dyn Fn() + Sync>,
+    stop: AtomicBool,
+}
+
+impl Progress for Waiter {
+    fn waiting(&self, message: &str) {
+        self.told.lock().unwrap().push(message.to_owned());
+        (self.on_wait)();
+    }
+
+    fn cancelled(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn a_lock_waits_for_another_process_says_so_once_and_gets_it_when_that_dies() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("lock");
+    let (other, _) = spawn("lock", &file);
+    let other = Mutex::new(other);
+    assert!(FolderLock::try_acquire(&file).unwrap().is_none());
+    let waiter = Waiter {
+        told: Mutex::default(),
+        on_wait: Box::new(move || {
+            let mut other = other.lock().unwrap();
+            other.kill().unwrap();
+            other.wait().unwrap();
+        }),
+        stop: AtomicBool::new(false),
+    };
+    let meter = meter();
+    let run = Run {
+        progress: &waiter,
+        meter: &meter,
+    };
+    let lock = FolderLock::acquire(&file, &run).unwrap();
+    assert_eq!(waiter.told.lock().unwrap().len(), 1);
+    assert!(waiter.told.lock().unwrap()[0].contains("waiting for another labpack"));
+    assert!(FolderLock::try_acquire(&file).unwrap().is_none());
+    drop(lock);
+    assert!(FolderLock::try_acquire(&file).unwrap().is_some());
+}
+
+#[test]
+fn a_wait_for_a_lock_ends_when_the_user_stops() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("lock");
+    let _held = FolderLock::try_acquire(&file).unwrap().unwrap();
+    let waiter = Waiter {
+        told: Mutex::default(),
+        on_wait: Box::new(|| ()),
+        stop: AtomicBool::new(true),
+    };
+    let meter = meter();
+    let run = Run {
+        progress: &waiter,
+        meter: &meter,
+    };
+    let stopped = FolderLock::acquire(&file, &run);
+    assert!(matches!(stopped, Err(FsError::Cancelled(_))), "{stopped:?}");
+}
+
+#[test]
+fn a_trial_of_links_leaves_no_trace_and_believes_only_what_it_sees() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    create_dir_all(&from).unwrap();
+    create_dir_all(&to).unwrap();
+    let trial = try_links(&from, &to).unwrap();
+    println!("{trial:?}");
+    assert_eq!(trial.hardlink, Ok(()));
+    assert!(names(&from).is_empty() && names(&to).is_empty());
+    if cfg!(unix) {
+        assert_eq!(trial.symlink, Ok(()));
+        assert_eq!(
+            trial.junction,
+            Err("junctions exist only on Windows".to_owned())
+        );
+    }
+}
+
+#[test]
+fn the_volume_of_a_path_that_does_not_exist_is_that_of_the_folder_above() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    write_atomic(&file, b"x").unwrap();
+    let there = volume(&dir.path().join("not").join("yet")).unwrap();
+    assert_eq!(there.key, stamp(&file).unwrap().key.volume);
+    assert!(there.free > 0 && !there.file_system.is_empty(), "{there:?}");
+}
+
+/// Runs a program; tells whether it succeeded.
+#[cfg(target_os = "linux")]
+fn done(program: &str, args: &[&dyn AsRef<std::ffi::OsStr>]) -> bool {
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// A volume mounted on a folder; taken off again at the end.
+#[cfg(target_os = "linux")]
+struct Mounted(tempfile::TempDir);
+
+#[cfg(target_os = "linux")]
+impl Mounted {
+    fn tmpfs(options: &str) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = done(
+            "mount",
+            &[&"-t", &"tmpfs", &"-o", &options, &"none", &dir.path()],
+        );
+        mounted.then(|| Self(dir))
+    }
+
+    fn image(make: &str, image: &Path) -> Option<Self> {
+        fs::File::create(image).unwrap().set_len(256 << 20).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let mounted =
+            done(make, &[&image]) && done("mount", &[&"-o", &"loop", &image, &dir.path()]);
+        mounted.then(|| Self(dir))
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        done("umount", &[&self.0.path()]);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_its_own_answer_and_leaves_nothing_behind() {
+    let Some(mounted) = Mounted::tmpfs("size=1m") else {
+        println!("skipped: may not mount a tmpfs");
+        return;
+    };
+    let source = tempfile::tempdir().unwrap();
+    let from = source.path().join("disk");
+    fs::write(&from, vec![1; 3 * MIB]).unwrap();
+    let full = copy(&from, &mounted.0.path().join("disk"), &meter());
+    assert!(matches!(full, Err(FsError::NoSpace { .. })), "{full:?}");
+    assert!(names(mounted.0.path()).is_empty());
+    let trial = try_links(source.path(), mounted.0.path()).unwrap();
+    assert_eq!(trial.hardlink, Err("on another volume".to_owned()));
+    assert!(trial.reflink.is_err());
+    assert_eq!(trial.symlink, Ok(()));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_clone_shares_its_bytes_and_is_counted_where_the_volume_can() {
+    let images = tempfile::tempdir().unwrap();
+    let Some(mounted) = Mounted::image("mkfs.btrfs", &images.path().join("btrfs")) else {
+        println!("skipped: cannot make and mount a btrfs volume");
+        return;
+    };
+    let root = mounted.0.path();
+    let (from, to) = (root.join("from"), root.join("to"));
+    fs::write(&from, vec![5; MIB + 17]).unwrap();
+    let meter = meter();
+    let source = SourceFile::open(&from, &meter).unwrap();
+    let mut temp = TempFile::clone_of(&source, &to, &meter).unwrap().unwrap();
+    let patch = Patch::single(vec![Write::bytes(3, [6; 4])]);
+    temp.apply(&patch).unwrap();
+    temp.finish(&finish(Existing::Refuse)).unwrap();
+    let mut expected = vec![5; MIB + 17];
+    patch.apply_to_vec(&mut expected).unwrap();
+    assert!(fs::read(&to).unwrap() == expected, "the clone differs");
+    assert_eq!(meter.totals().cloned, MIB as u64 + 17);
+    assert_eq!(meter.totals().written, 4);
+    assert_eq!(volume(root).unwrap().file_system, "btrfs");
+    assert_eq!(try_links(root, root).unwrap().reflink, Ok(()));
+}
+
+#[test]
+fn a_clone_between_volumes_or_where_there_are_none_is_no_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let from = dir.path().join("from");
+    fs::write(&from, vec![5; MIB]).unwrap();
+    let meter = meter();
+    let source = SourceFile::open(&from, &meter).unwrap();
+    let clone = TempFile::clone_of(&source, &dir.path().join("to"), &meter).unwrap();
+    if clone.is_some() {
+        println!("skipped: this file system clones blocks");
+        return;
+    }
+    assert_eq!(meter.totals().cloned, 0);
+    assert_eq!(names(dir.path()), ["from"]);
+}

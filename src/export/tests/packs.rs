@@ -1,0 +1,168 @@
+//! Packs, whose parents are in a store.
+
+use super::*;
+use crate::{
+    base::{Attributes, ContentId, FileTime, VirtualSize},
+    manifest,
+    verify::{Options, verify},
+};
+use serde_json::{Value, json};
+
+fn digest(bytes: &[u8]) -> ContentId {
+    ContentId::from(blake3::hash(bytes))
+}
+
+fn file(path: &str, bytes: &[u8], disk: Value, role: &str, place: Value) -> Value {
+    json!({
+        "path": path, "length": bytes.len(), "modified": FileTime(0), "attributes": Attributes::default(),
+        "digest": digest(bytes), "role": role, "disk": disk, "place": place,
+    })
+}
+
+/// A pack of one VM: its leaf in place, its base in the store.
+fn pack(lab: &Lab, store: &str) -> String {
+    let base_bytes = base(Vhdx, 1).to_bytes().unwrap();
+    let leaf_bytes = child(Vhdx, 2, 1, r".\base.vhdx").to_bytes().unwrap();
+    let ref_id = digest(&base_bytes);
+    let name = format!("base.{}.vhdx", ref_id.short());
+    lab.write(&format!("{store}/{name}"), &base_bytes);
+    lab.write("pack/VM/leaf.vhdx", &leaf_bytes);
+    let facts = |own: u8, kind: &str| json!({ "format": "vhdx", "kind": kind, "virtual_size": VirtualSize(SIZE), "own_id": id(own) });
+    let mut leaf_facts = facts(2, "differencing");
+    leaf_facts["parent"] = json!({ "path": "VM/base.vhdx", "id": id(1) });
+    let shared = json!({ "in": "store", "ref_disk": ref_id, "sharing": "link" });
+    let files = json!([
+        file(
+            "VM/base.vhdx",
+            &base_bytes,
+            facts(1, "dynamic"),
+            "parent",
+            shared
+        ),
+        file(
+            "VM/leaf.vhdx",
+            &leaf_bytes,
+            leaf_facts,
+            "leaf",
+            json!({ "in": "pack" })
+        ),
+    ]);
+    let all = base_bytes.len() + leaf_bytes.len();
+    let manifest = json!({
+        "format": "labpack-manifest", "version": 1, "tool": "labpack 0.1.0",
+        "created": "2026-01-01T00:00:00Z",
+        "store": if store == "pack/RefDisk" { "own" } else { "shared" },
+        "totals": { "vms": 1, "files": 2, "export_bytes": all, "packed_bytes": all,
+                    "ref_disks": 1, "ref_disk_bytes": base_bytes.len() },
+        "vms": [{ "name": "VM", "folder": "VM", "files": files }],
+        "folders": [{ "path": "VM", "modified": 0 }],
+        "ref_disks": [{ "id": ref_id, "file": name, "length": base_bytes.len(), "modified": 0,
+                        "disk": facts(1, "dynamic"), "used_by": ["VM/base.vhdx"] }],
+    });
+    let bytes = serde_json::to_vec(&manifest).unwrap();
+    manifest::read(&bytes).unwrap();
+    lab.write("pack/labpack.json", &bytes);
+    format!("{store}/{name}")
+}
+
+fn check(lab: &Lab, content: bool, store: Option<&str>) -> crate::verify::VerifyReport {
+    let store = store.map(|store| lab.path(store));
+    let options = Options { content, store };
+    verify(&[lab.path("pack")], &options, &lab.run()).unwrap()
+}
+
+fn codes(report: &crate::verify::VerifyReport) -> Vec<Code> {
+    report.all_findings().map(|f| f.code).collect()
+}
+
+#[test]
+fn a_chain_of_a_pack_is_followed_into_its_store() {
+    let lab = Lab::new();
+    pack(&lab, "pack/RefDisk");
+    let report = check(&lab, true, None);
+    assert_eq!(codes(&report), []);
+    assert_eq!((report.chains.ok, report.chains.broken), (1, 0));
+    assert_eq!(report.content.unwrap().files, 2);
+    assert_eq!(report.disks.len(), 2);
+    assert_eq!(report.disks[1].levels, 2);
+    assert!(!report.found_errors());
+}
+
+#[test]
+fn a_shared_store_must_be_named() {
+    let lab = Lab::new();
+    pack(&lab, "store");
+    let report = check(&lab, false, None);
+    assert_eq!(codes(&report), [Code::MissingRefDisk, Code::MissingParent]);
+    assert!(report.found_errors());
+    assert_eq!(codes(&check(&lab, true, Some("store"))), []);
+}
+
+#[test]
+fn a_byte_that_changed_in_the_pack_or_the_store_is_found_by_reading() {
+    let lab = Lab::new();
+    let stored = pack(&lab, "pack/RefDisk");
+    for (path, code) in [
+        (stored.as_str(), Code::DamagedRefDisk),
+        ("pack/VM/leaf.vhdx", Code::ContentDiffers),
+    ] {
+        let sound = system::read(lab.path(path)).unwrap();
+        let mut bytes = sound.clone();
+        *bytes.last_mut().unwrap() ^= 1;
+        lab.write(path, &bytes);
+        assert_eq!(codes(&check(&lab, false, None)), []);
+        let report = check(&lab, true, None);
+        assert_eq!(codes(&report), [code]);
+        assert_eq!(report.content.unwrap().differing, 1);
+        lab.write(path, &sound);
+    }
+}
+
+#[test]
+fn what_the_manifest_names_and_the_pack_has_not_is_told_without_reading() {
+    let lab = Lab::new();
+    let stored = pack(&lab, "pack/RefDisk");
+    system::remove_file(lab.path("pack/VM/leaf.vhdx")).unwrap();
+    assert_eq!(codes(&check(&lab, true, None)), [Code::MissingFile]);
+    pack(&lab, "pack/RefDisk");
+    system::remove_file(lab.path(&stored)).unwrap();
+    assert_eq!(
+        codes(&check(&lab, true, None)),
+        [Code::MissingRefDisk, Code::MissingParent]
+    );
+}
+
+#[test]
+fn a_manifest_that_cannot_be_used_is_told_and_the_disks_are_examined_all_the_same() {
+    let lab = Lab::new();
+    pack(&lab, "pack/RefDisk");
+    lab.write(
+        "pack/labpack.json",
+        br#"{"format":"labpack-manifest","version":2}"#,
+    );
+    let report = check(&lab, false, None);
+    assert_eq!(codes(&report), [Code::Unsupported, Code::MissingParent]);
+    lab.write("pack/labpack.json", b"{");
+    assert_eq!(codes(&check(&lab, false, None))[0], Code::Corrupt);
+}
+
+#[test]
+fn an_interrupted_pack_is_told() {
+    let lab = Lab::new();
+    pack(&lab, "pack/RefDisk");
+    lab.write("pack/labpack.journal", b"{}");
+    assert_eq!(codes(&check(&lab, false, None)), [Code::UnfinishedRun]);
+}
+
+#[test]
+fn a_report_is_one_document_with_stable_names() {
+    let lab = Lab::new();
+    pack(&lab, "pack/RefDisk");
+    let json = serde_json::to_value(check(&lab, true, None)).unwrap();
+    assert_eq!(json["chains"]["ok"], 1);
+    assert_eq!(json["disks"][1]["role"], "leaf");
+    assert_eq!(json["disks"][1]["parent"], 0);
+    assert!(json["io"]["read"].as_u64().unwrap() > 0);
+    let schema = serde_json::to_value(schemars::schema_for!(crate::verify::VerifyReport)).unwrap();
+    assert!(jsonschema::is_valid(&schema, &json));
+}
