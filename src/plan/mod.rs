@@ -5,22 +5,14 @@
 //!
 //! * [`Lab`]: an export as the planner sees it: files, who is whose parent, what may be shared;
 //! * [`Identity`]: which files are one disk, and in which bytes they differ all the same;
-//! * [`PackPlan`]: what enters the store, what is removed, what stays, and the manifest of it;
-//! * [`UnpackPlan`]: what a destination needs, file by file, and how each child will name its
-//!   parent there.
+//! * [`PackPlan`]: what enters the store, what is removed, what stays, and the manifest of it.
 
 mod identity;
 mod lab;
 mod pack;
-mod parents;
-mod unpack;
 
 pub use identity::{Digest, Identity, Masked, StoreForm, residue};
 pub use lab::{Lab, LabFile, LabVm, Origin, Seen};
 pub use pack::{
     Known, KnownDisks, PackPlan, PlacedFile, Planner, Removal, Rules, Saving, StoreEntry, StoredWrite,
-};
-pub use parents::{Roots, parent_paths, windows_text};
-pub use unpack::{
-    Destination, FileAction, FileStep, Link, LinkStep, RefDiskAction, RefDiskStep, Standing, UnpackPlan,
 };
