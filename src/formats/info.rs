@@ -147,13 +147,16 @@ pub enum HintKind {
 
 /// The paths that a child is to name its parent by. A path that is `None` is left out of the
 /// file where the format allows (VHDX), or made harmless (VHD).
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct ParentPaths {
     /// From the child's folder: `.\base.vhdx`, `..\..\RefDisk\base.vhdx`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub relative: Option<String>,
     /// The whole path: `D:\RefDisk\base.vhdx`, without `\\?\`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub absolute: Option<String>,
     /// The path by volume GUID, where it is known (VHDX only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume: Option<String>,
 }
 

@@ -8,7 +8,7 @@
 //!   [`MaskCapture`], and [`TempFile`], which is how a file is copied.
 //! * Writing: [`TempFile`] stands under a temporary name until it is whole, flushed and renamed;
 //!   [`patch_in_place`] changes a file in stages. Small deeds are functions: [`rename_new`],
-//!   [`remove_file`], [`create_dir_all`], [`hard_link`] …
+//!   [`remove_file`], [`create_dir_all`], [`hard_link`] …; [`LineLog`] takes down what is done.
 //! * Looking: [`look`], [`stamp`], [`walk`], [`volume`], [`try_links`].
 //! * Among processes: [`FolderLock`], [`remove_stale_temps`].
 //!
@@ -20,6 +20,7 @@
     reason = "this is the place where std::fs belongs"
 )]
 
+mod append;
 mod deeds;
 mod error;
 mod links;
@@ -48,6 +49,7 @@ use windows as system;
 #[cfg(test)]
 mod tests;
 
+pub use append::LineLog;
 pub use deeds::{
     create_dir_all, patch_in_place, remove_empty_folder, remove_file, rename_new, set_folder_time,
     set_times_and_attributes, sync_file, sync_folder, write_atomic,

@@ -8,7 +8,7 @@ use crate::{
     base::{Attributes, ContentId, DiskId, FileTime, RelPath},
     formats::{DiskInfo, DiskKind},
     fs::{FileKey, Stamp},
-    manifest::{DiskFacts, Folder, Place, Role},
+    manifest::{DiskFacts, Folder, Place, Role, Unknown},
 };
 
 /// An export: every file, with the parent graph worked out.
@@ -111,6 +111,7 @@ impl LabFile {
             virtual_size: info.virtual_size,
             own_id: info.own_id,
             parent: None,
+            unknown: Unknown::new(),
         }
     }
 

@@ -20,7 +20,8 @@ pub use lab::{Lab, LabFile, LabVm, Origin, Seen};
 pub use pack::{
     Known, KnownDisks, PackPlan, PlacedFile, Planner, Removal, Rules, Saving, StoreEntry, StoredWrite,
 };
-pub use parents::{Roots, parent_paths, windows_text};
+pub use parents::{Location, Roots};
 pub use unpack::{
-    Destination, FileAction, FileStep, Link, LinkStep, RefDiskAction, RefDiskStep, Standing, UnpackPlan,
+    FileAction, FileRecord, FileSource, FileStep, Link, LinkAction, LinkKind, LinkRecord, LinkStep,
+    RefDiskAction, RefDiskStep, Standing, UnpackPlan, Wanted,
 };

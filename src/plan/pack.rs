@@ -9,7 +9,7 @@ use crate::{
     base::{ByteRange, CanonicalId, ContentId, DiskId, FileTime, Patch, Payload, RelPath, Write},
     manifest::{
         Manifest, PackedFile, ParentFacts, Place, RefDisk, RefDiskFacts, Residue, Role, Sharing,
-        StorePlace, Totals, Vm,
+        StorePlace, Totals, Unknown, Vm,
     },
     store,
 };
@@ -400,14 +400,14 @@ impl<'a> Planner<'a> {
             role: file.role,
             disk,
             place: self.place(at),
-            unknown: serde_json::Map::new(),
+            unknown: Unknown::new(),
         }
     }
 
     fn parent_facts(&self, parent: usize) -> ParentFacts {
         let file = &self.lab.files[parent];
         let id = file.disk.as_ref().expect("a parent is a disk").own_id;
-        ParentFacts { path: file.path.clone(), id }
+        ParentFacts { path: file.path.clone(), id, unknown: Unknown::new() }
     }
 
     fn place(&self, at: usize) -> Place {
@@ -464,7 +464,7 @@ impl<'a> Planner<'a> {
             other_files,
             folders: self.lab.folders.clone(),
             ref_disks,
-            unknown: serde_json::Map::new(),
+            unknown: Unknown::new(),
         }
     }
 
@@ -479,7 +479,7 @@ impl<'a> Planner<'a> {
 }
 
 fn vm_without_files(vm: &super::LabVm) -> Vm {
-    Vm { name: vm.name.clone(), folder: vm.folder.clone(), files: Vec::new(), unknown: serde_json::Map::new() }
+    Vm { name: vm.name.clone(), folder: vm.folder.clone(), files: Vec::new(), unknown: Unknown::new() }
 }
 
 fn new_ref_disk(lab: &Lab, at: usize, digest: &Digest, parent: Option<ContentId>) -> Known {
@@ -495,6 +495,7 @@ fn new_ref_disk(lab: &Lab, at: usize, digest: &Digest, parent: Option<ContentId>
         own_id: facts.own_id,
         canonical: identity.map(|identity| identity.canonical),
         parent,
+        unknown: Unknown::new(),
     });
     let masked = match (identity, form) {
         (Some(identity), Some(form)) => Masked::after(&identity.masked.ranges, &form.patch),
@@ -512,7 +513,7 @@ fn plain_ref_disk(file: &LabFile, id: ContentId) -> RefDisk {
         modified: FileTime(file.modified.0),
         disk: None,
         used_by: Vec::new(),
-        unknown: serde_json::Map::new(),
+        unknown: Unknown::new(),
     }
 }
 
@@ -526,6 +527,7 @@ fn totals(lab: &Lab, packed: &[PackedFile], ref_disks: &[RefDisk]) -> Totals {
         packed_bytes: in_pack.map(|file| file.length).sum::<u64>() + ref_disk_bytes,
         ref_disks: ref_disks.len() as u64,
         ref_disk_bytes,
+        unknown: Unknown::new(),
     }
 }
 

@@ -1,10 +1,6 @@
 //! What a command comes to, before it is printed.
 
-use labpack::{
-    base::Cancelled,
-    fs::FsError,
-    report::Findings,
-};
+use labpack::{base::Cancelled, fs::FsError, report::Findings};
 use serde::Serialize;
 use serde_json::{Map, Value};
 

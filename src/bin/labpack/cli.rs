@@ -298,7 +298,10 @@ mod tests {
 
     #[test]
     fn options_stand_before_or_after_the_command() {
-        for line in ["labpack --json -v verify a b", "labpack verify a --json b -v"] {
+        for line in [
+            "labpack --json -v verify a b",
+            "labpack verify a --json b -v",
+        ] {
             let cli = Cli::try_parse_from(line.split(' ')).unwrap();
             assert!(cli.global.json);
             assert_eq!(cli.global.verbose, 1);

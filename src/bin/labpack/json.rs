@@ -59,11 +59,13 @@ pub(crate) fn of_failure(command: &str, failure: &Failure) -> String {
 
 /// The document of a command line that could not be read.
 pub(crate) fn of_usage(error: &clap::Error) -> String {
+    let text = error.to_string();
+    let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
     print(&Document {
         command: "",
         version: env!("CARGO_PKG_VERSION"),
         exit_code: Exit::Usage.code(),
-        error: Some(error.to_string()),
+        error: Some(text.to_owned()),
         causes: Some(Vec::new()),
         findings: &Findings::default(),
         body: Map::new(),

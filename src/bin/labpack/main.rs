@@ -9,6 +9,7 @@ mod cli;
 mod commands;
 mod exit;
 mod json;
+mod pending;
 mod progress;
 mod render;
 mod terminal;
@@ -51,7 +52,10 @@ fn run(cli: &Cli) -> Exit {
     let meter = Arc::new(IoMeter::default());
     terminal::start_log(&cli.global, &watcher);
     let shell = Shell {
-        run: Run { progress: &*watcher, meter: &meter },
+        run: Run {
+            progress: &*watcher,
+            meter: &meter,
+        },
         options: &cli.global,
         paint: terminal::paint(cli.global.color, &io::stdout()),
         began: Instant::now(),

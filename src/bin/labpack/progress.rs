@@ -183,7 +183,12 @@ impl Lines {
         // Short work has said all there is to say when it began.
         (took >= OFTEN).then(|| {
             let Stretch { what, done, .. } = stretch;
-            format!("{what}: done, {} in {} ({})\n", size(done), time(took), rate(done, took))
+            format!(
+                "{what}: done, {} in {} ({})\n",
+                size(done),
+                time(took),
+                rate(done, took)
+            )
         })
     }
 }
@@ -200,7 +205,11 @@ impl Stretch {
         let left = Duration::from_secs_f64((took.as_secs_f64() * left).min(3e9));
         let share = percent(self.done, self.bytes);
         let (done, bytes) = (size(self.done), size(self.bytes));
-        format!("{}: {share}, {done} of {bytes} ({rate}, {} left)\n", self.what, time(left))
+        format!(
+            "{}: {share}, {done} of {bytes} ({rate}, {} left)\n",
+            self.what,
+            time(left)
+        )
     }
 }
 
@@ -222,7 +231,9 @@ impl Bars {
             0 => "{prefix:.bold} {bytes} {elapsed}",
             _ => "{prefix:.bold} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
         };
-        let whole = self.all.add(ProgressBar::new(bytes).with_style(style_of(style)));
+        let whole = self
+            .all
+            .add(ProgressBar::new(bytes).with_style(style_of(style)));
         let prefix = match files {
             0 => clean(what).into_owned(),
             _ => format!("{} {}", clean(what), plural(files, "file")),
@@ -275,10 +286,16 @@ mod tests {
     fn a_log_gets_a_line_each_tenth_but_not_more_often_than_each_second() {
         let (mut lines, start) = (Lines::default(), Instant::now());
         let at = |millis| start + Duration::from_millis(millis);
-        assert_eq!(lines.begin("packing", 2, 100 * MIB, start), "packing: 2 files, 100.0 MiB\n");
+        assert_eq!(
+            lines.begin("packing", 2, 100 * MIB, start),
+            "packing: 2 files, 100.0 MiB\n"
+        );
         assert_eq!(lines.advance(30 * MIB, at(900)), None);
         let line = lines.advance(10 * MIB, at(1000)).unwrap();
-        assert_eq!(line, "packing: 40.0 %, 40.0 MiB of 100.0 MiB (40.0 MiB/s, 1.5 s left)\n");
+        assert_eq!(
+            line,
+            "packing: 40.0 %, 40.0 MiB of 100.0 MiB (40.0 MiB/s, 1.5 s left)\n"
+        );
         assert_eq!(lines.advance(5 * MIB, at(9000)), None);
         assert!(lines.advance(1, at(11_000)).is_some());
         let line = lines.end(at(20_000)).unwrap();

@@ -53,7 +53,13 @@ pub(crate) fn clean(text: &str) -> Cow<'_, str> {
     if !text.contains(char::is_control) {
         return Cow::Borrowed(text);
     }
-    let spell = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    let spell = |c: char| {
+        if c.is_control() {
+            c.escape_default().to_string()
+        } else {
+            c.to_string()
+        }
+    };
     Cow::Owned(text.chars().map(spell).collect())
 }
 
@@ -65,7 +71,11 @@ pub(crate) fn size(bytes: u64) -> String {
 /// A part of a whole in percent: `62.5 %`.
 pub(crate) fn percent(part: u64, whole: u64) -> String {
     // Only shown, so what a float loses does not matter.
-    let share = if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
+    let share = if whole == 0 {
+        0.0
+    } else {
+        part as f64 * 100.0 / whole as f64
+    };
     format!("{share:.1} %")
 }
 
@@ -87,12 +97,27 @@ pub(crate) fn rate(bytes: u64, time: Duration) -> String {
 
 /// What was read and written, in how long.
 pub(crate) fn io(io: &IoTotals, elapsed: Duration) -> String {
-    let mut parts = vec![format!("read {}", size(io.read))];
-    let others = [("wrote", io.written), ("cloned", io.cloned), ("no need to read", io.skipped)];
-    let others = others.into_iter().filter(|(_, bytes)| *bytes > 0);
-    parts.extend(others.map(|(what, bytes)| format!("{what} {}", size(bytes))));
     let moved = io.read.max(io.written);
-    format!("{} in {} ({})\n", parts.join(", "), time(elapsed), rate(moved, elapsed))
+    let told = [
+        ("read", io.read),
+        ("wrote", io.written),
+        ("cloned", io.cloned),
+        ("needed no reading for", io.skipped),
+        ("looked at", io.inspected),
+    ];
+    let told = told.into_iter().filter(|(_, bytes)| *bytes > 0);
+    let told: Vec<_> = told
+        .map(|(what, bytes)| format!("{what} {}", size(bytes)))
+        .collect();
+    let rate = if moved > 0 {
+        format!(" ({})", rate(moved, elapsed))
+    } else {
+        String::new()
+    };
+    match told.is_empty() {
+        true => format!("done in {}\n", time(elapsed)),
+        false => format!("{} in {}{rate}\n", told.join(", "), time(elapsed)),
+    }
 }
 
 /// One finding, on two or three lines.
@@ -135,23 +160,37 @@ pub(crate) fn failure(failure: &Failure, paint: Paint) -> String {
 pub(crate) fn findings(list: &Findings, with_notes: bool, paint: Paint) -> String {
     let mut sorted: Vec<_> = list.iter().collect();
     sorted.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    let shown = sorted.into_iter().filter(|found| with_notes || found.severity > Severity::Note);
+    let shown = sorted
+        .into_iter()
+        .filter(|found| with_notes || found.severity > Severity::Note);
     shown.map(|found| finding(found, paint)).collect()
 }
 
 /// How many findings there are of each severity: `2 errors, 1 warning`; empty if none.
 pub(crate) fn count(list: &Findings) -> String {
-    let of = |severity| list.iter().filter(|finding| finding.severity == severity).count();
+    let of = |severity| {
+        list.iter()
+            .filter(|finding| finding.severity == severity)
+            .count()
+    };
     let counts = [Severity::Error, Severity::Warning, Severity::Note];
-    let counts = counts.into_iter().map(|severity| (severity.to_string(), of(severity)));
+    let counts = counts
+        .into_iter()
+        .map(|severity| (severity.to_string(), of(severity)));
     let some = counts.filter(|(_, number)| *number > 0);
-    let texts: Vec<_> = some.map(|(what, number)| plural(number as u64, &what)).collect();
+    let texts: Vec<_> = some
+        .map(|(what, number)| plural(number as u64, &what))
+        .collect();
     texts.join(", ")
 }
 
 /// `1 file`, `2 files`.
 pub(crate) fn plural(number: u64, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+    if number == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{number} {what}s")
+    }
 }
 
 /// A table; the first column is text, the others are numbers. Its first row is its head.
@@ -163,12 +202,15 @@ pub(crate) struct Table {
 impl Table {
     /// An empty table under these headings.
     pub(crate) fn new<const N: usize>(headings: [&str; N]) -> Self {
-        Self { rows: vec![headings.map(str::to_owned).to_vec()] }
+        Self {
+            rows: vec![headings.map(str::to_owned).to_vec()],
+        }
     }
 
     /// Adds a row.
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.map(|cell| clean(&cell).into_owned()).to_vec());
+        self.rows
+            .push(cells.map(|cell| clean(&cell).into_owned()).to_vec());
     }
 
     /// The table as text.
@@ -208,7 +250,8 @@ pub(crate) fn quoted(path: &Path) -> String {
 }
 
 fn quoted_for(windows: bool, text: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "._-/+=".contains(c) || windows && "\\:".contains(c);
+    let plain =
+        |c: char| c.is_alphanumeric() || "._-/+=".contains(c) || windows && "\\:".contains(c);
     let text = clean(text);
     match (!text.is_empty() && text.chars().all(plain), windows) {
         (true, _) => text.into_owned(),
@@ -226,9 +269,16 @@ mod tests {
 
     #[test]
     fn a_hostile_name_reaches_the_terminal_without_its_control_characters() {
-        let evil = Finding::error(Code::BadName, "a\u{1b}[2J\r\n.vhdx", "says \u{7} and \u{9b}x");
+        let evil = Finding::error(
+            Code::BadName,
+            "a\u{1b}[2J\r\n.vhdx",
+            "says \u{7} and \u{9b}x",
+        );
         let text = finding(&evil, Paint(false));
-        assert!(!text.replace('\n', "").contains(char::is_control), "{text:?}");
+        assert!(
+            !text.replace('\n', "").contains(char::is_control),
+            "{text:?}"
+        );
         assert!(text.contains(r"a\u{1b}[2J\r\n.vhdx"), "{text}");
     }
 
@@ -262,6 +312,18 @@ mod tests {
         assert_eq!(time(Duration::from_secs(192)), "3 min 12 s");
         assert_eq!(time(Duration::from_secs(7500)), "2 h 5 min");
         assert_eq!(rate(1 << 30, Duration::from_secs(2)), "512.0 MiB/s");
+    }
+
+    #[test]
+    fn what_was_moved_is_told_with_its_rate() {
+        let mut totals = IoTotals::default();
+        let second = Duration::from_secs(1);
+        assert_eq!(io(&totals, second), "done in 1.0 s\n");
+        totals.inspected = 2048;
+        assert_eq!(io(&totals, second), "looked at 2.0 KiB in 1.0 s\n");
+        totals.read = 1 << 20;
+        let text = "read 1.0 MiB, looked at 2.0 KiB in 1.0 s (1.0 MiB/s)\n";
+        assert_eq!(io(&totals, second), text);
     }
 
     #[test]

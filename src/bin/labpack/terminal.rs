@@ -20,7 +20,9 @@ pub(crate) fn paint(mode: ColorMode, stream: &impl IsTerminal) -> Paint {
     let wanted = match mode {
         ColorMode::Always => true,
         ColorMode::Never => false,
-        ColorMode::Auto => stream.is_terminal() && env::var_os("NO_COLOR").is_none_or(|no| no.is_empty()),
+        ColorMode::Auto => {
+            stream.is_terminal() && env::var_os("NO_COLOR").is_none_or(|no| no.is_empty())
+        }
     };
     Paint(wanted)
 }
@@ -90,7 +92,10 @@ impl Write for LogWriter {
 /// Any other error of stdout, such as a full disk behind it.
 pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+    {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }

@@ -30,9 +30,8 @@ pub(super) fn man(words: &[String]) -> Result<Answer, Failure> {
         let next = command.find_subcommand(word).cloned();
         command = next.ok_or_else(|| Failure::usage(format!("there is no command `{word}`")))?;
     }
-    let name = command.get_bin_name().unwrap_or("labpack").replace(' ', "-");
     let mut page = Vec::new();
-    clap_mangen::Man::new(command.name(name)).render(&mut page)?;
+    clap_mangen::Man::new(command).render(&mut page)?;
     document(page)
 }
 
@@ -51,14 +50,20 @@ mod tests {
         let page = man(&["store".to_owned(), "gc".to_owned()]).unwrap().text;
         assert!(page.contains("grace"), "{page}");
         assert!(man(&[]).unwrap().text.contains("unpack"));
-        assert_eq!(man(&["no".to_owned()]).unwrap_err().exit, crate::exit::Exit::Usage);
+        assert_eq!(
+            man(&["no".to_owned()]).unwrap_err().exit,
+            crate::exit::Exit::Usage
+        );
     }
 
     #[test]
     fn every_shell_gets_a_script() {
         use clap::ValueEnum;
         for shell in clap_complete::Shell::value_variants() {
-            assert!(completions(*shell).unwrap().text.contains("labpack"), "{shell}");
+            assert!(
+                completions(*shell).unwrap().text.contains("labpack"),
+                "{shell}"
+            );
         }
     }
 }

@@ -42,7 +42,10 @@ pub(super) fn carry_out(args: &Inspect, shell: &Shell<'_>) -> Result<Answer, Fai
         shell.run.go_on()?;
         disks.extend(inspect(path, shell, &mut findings)?);
     }
-    let mut blocks: Vec<_> = disks.iter().map(|disk| describe(disk, shell.paint)).collect();
+    let mut blocks: Vec<_> = disks
+        .iter()
+        .map(|disk| describe(disk, shell.paint))
+        .collect();
     // Quiet leaves out what is done, and this is what was asked for.
     let found = crate::render::findings(&findings, true, shell.paint);
     blocks.extend((!found.is_empty()).then_some(found));
@@ -66,7 +69,12 @@ fn inspect(
     findings.extend(info.remarks.iter().map(|remark| remark.finding(&path)));
     let blocks = census(&file, &info, &path, findings);
     let sparse_or_compressed = file.opened().sparse_or_compressed;
-    Ok(Some(Inspected { path, info, blocks, sparse_or_compressed }))
+    Ok(Some(Inspected {
+        path,
+        info,
+        blocks,
+        sparse_or_compressed,
+    }))
 }
 
 /// Behind a pending log the table says nothing that could be believed.
@@ -104,9 +112,22 @@ fn describe(disk: &Inspected, paint: Paint) -> String {
         ("MinimumSize", String::new()),
         ("LogicalSectorSize", info.logical_sector.to_string()),
         ("PhysicalSectorSize", info.physical_sector.to_string()),
-        ("BlockSize", info.block_size.map_or_else(|| "0".to_owned(), |size| bytes(size.into()))),
-        ("ParentPath", info.parent.as_ref().and_then(parent_path).unwrap_or_default()),
-        ("DiskIdentifier", guid(info.page83_id.unwrap_or(info.own_id))),
+        (
+            "BlockSize",
+            info.block_size
+                .map_or_else(|| "0".to_owned(), |size| bytes(size.into())),
+        ),
+        (
+            "ParentPath",
+            info.parent
+                .as_ref()
+                .and_then(parent_path)
+                .unwrap_or_default(),
+        ),
+        (
+            "DiskIdentifier",
+            guid(info.page83_id.unwrap_or(info.own_id)),
+        ),
     ];
     rows.extend(beyond_get_vhd(disk));
     let line = |(name, value): (&str, String)| {
@@ -137,7 +158,11 @@ fn beyond_get_vhd(disk: &Inspected) -> Vec<(&'static str, String)> {
     };
     rows.push(("ParentId", guid(parent.id)));
     rows.extend(parent.id2.map(|id| ("ParentId2", guid(id))));
-    rows.extend(parent.timestamp.map(|time| ("ParentTime", format!("{time} s after 2000-01-01"))));
+    rows.extend(
+        parent
+            .timestamp
+            .map(|time| ("ParentTime", format!("{time} s after 2000-01-01"))),
+    );
     let hints = parent.hints.iter();
     rows.extend(hints.map(|hint| (hint_name(hint.kind), hint.path.clone())));
     rows
@@ -145,8 +170,13 @@ fn beyond_get_vhd(disk: &Inspected) -> Vec<(&'static str, String)> {
 
 /// The path that Get-VHD would show: the absolute one, where there is one.
 fn parent_path(parent: &ParentLink) -> Option<String> {
-    let absolute = parent.hints.iter().find(|hint| hint.kind == HintKind::Absolute);
-    absolute.or(parent.hints.first()).map(|hint| hint.path.clone())
+    let absolute = parent
+        .hints
+        .iter()
+        .find(|hint| hint.kind == HintKind::Absolute);
+    absolute
+        .or(parent.hints.first())
+        .map(|hint| hint.path.clone())
 }
 
 fn guid(id: labpack::base::DiskId) -> String {

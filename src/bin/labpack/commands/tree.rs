@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use labpack::{
+    chain::MAX_LEVELS,
     export::{ExaminedDisk, examine},
     report::{Findings, Severity},
 };
@@ -32,7 +33,13 @@ pub(super) fn carry_out(args: &Tree, shell: &Shell<'_>) -> Result<Answer, Failur
     if !findings.is_empty() && !shell.options.quiet {
         text += &format!("\nfound {}: `labpack verify` says what\n", count(&findings));
     }
-    Answer::new(text, &Body { disks: &examination.disks }, findings)
+    Answer::new(
+        text,
+        &Body {
+            disks: &examination.disks,
+        },
+        findings,
+    )
 }
 
 /// The disks, each with its children.
@@ -57,8 +64,16 @@ struct Strokes {
     bar: &'static str,
 }
 
-const LINES: Strokes = Strokes { fork: "├─ ", corner: "└─ ", bar: "│  " };
-const ASCII: Strokes = Strokes { fork: "|- ", corner: "`- ", bar: "|  " };
+const LINES: Strokes = Strokes {
+    fork: "├─ ",
+    corner: "└─ ",
+    bar: "│  ",
+};
+const ASCII: Strokes = Strokes {
+    fork: "|- ",
+    corner: "`- ",
+    bar: "|  ",
+};
 
 impl<'a> Forest<'a> {
     fn new(disks: &'a [ExaminedDisk]) -> Self {
@@ -75,7 +90,8 @@ impl<'a> Forest<'a> {
         let strokes = if ascii { &ASCII } else { &LINES };
         let mut drawn = vec![false; self.disks.len()];
         let roots = (0..self.disks.len()).filter(|&i| self.disks[i].parent.is_none());
-        // What hangs on no root bites its own tail: draw each such ring from its first disk on.
+        // What hangs on no root bites its own tail, or hangs too deep to be drawn there: each
+        // such ring or rest is drawn from its first disk on.
         let rest = 0..self.disks.len();
         let mut text = String::new();
         for root in roots.chain(rest) {
@@ -95,21 +111,46 @@ impl<'a> Forest<'a> {
         drawn: &mut [bool],
         text: &mut String,
     ) {
-        let mut stack = vec![Branch { disk: root, above: Vec::new(), last: true, root: true }];
+        let mut stack = vec![Branch {
+            disk: root,
+            above: Vec::new(),
+            last: true,
+            root: true,
+        }];
         while let Some(branch) = stack.pop() {
             let again = std::mem::replace(&mut drawn[branch.disk], true);
             let disk = &self.disks[branch.disk];
             *text += &branch.stem(strokes);
-            *text += &if again { ring(disk) } else { label(disk, paint) };
+            let name = if branch.root {
+                &disk.path
+            } else {
+                self.short_name(disk)
+            };
+            *text += &if again {
+                ring(name)
+            } else {
+                label(name, disk, paint)
+            };
             text.push('\n');
-            if !again {
+            if !again && branch.above.len() < MAX_LEVELS {
                 stack.extend(self.branches(&branch).into_iter().rev());
             }
         }
     }
 
+    /// The name alone where the disk lies beside its parent.
+    fn short_name<'d>(&self, disk: &'d ExaminedDisk) -> &'d str {
+        let (folder, name) = split(&disk.path);
+        let parent = disk.parent.and_then(|parent| self.disks.get(parent));
+        let beside = parent.is_some_and(|parent| split(&parent.path).0 == folder);
+        if beside { name } else { &disk.path }
+    }
+
     fn branches(&self, parent: &Branch) -> Vec<Branch> {
-        let children = self.children.get(&parent.disk).map_or(&[][..], Vec::as_slice);
+        let children = self
+            .children
+            .get(&parent.disk)
+            .map_or(&[][..], Vec::as_slice);
         let mut above = parent.above.clone();
         if !parent.root {
             above.push(!parent.last);
@@ -126,7 +167,10 @@ impl<'a> Forest<'a> {
 
 impl Branch {
     fn stem(&self, strokes: &Strokes) -> String {
-        let bars = self.above.iter().map(|&on| if on { strokes.bar } else { "   " });
+        let bars = self
+            .above
+            .iter()
+            .map(|&on| if on { strokes.bar } else { "   " });
         let own = match (self.root, self.last) {
             (true, _) => "",
             (false, true) => strokes.corner,
@@ -136,25 +180,35 @@ impl Branch {
     }
 }
 
-fn ring(disk: &ExaminedDisk) -> String {
-    format!("{} (again: each is the other's ancestor)", clean(&disk.path))
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
 }
 
-fn label(disk: &ExaminedDisk, paint: Paint) -> String {
+fn ring(name: &str) -> String {
+    format!("{} (again: each is the other's ancestor)", clean(name))
+}
+
+fn label(name: &str, disk: &ExaminedDisk, paint: Paint) -> String {
     let mut facts: Vec<String> = Vec::new();
     facts.extend(disk.format.map(|format| format.to_string()));
     facts.extend(disk.kind.map(|kind| kind.to_string()));
     facts.push(size(disk.file_size));
-    facts.extend(disk.virtual_size.map(|virtual_size| format!("looks like {}", size(virtual_size.0))));
+    facts.extend(
+        disk.virtual_size
+            .map(|virtual_size| format!("looks like {}", size(virtual_size.0))),
+    );
     if disk.checkpoint_parent {
         facts.push("checkpoint parent".to_owned());
     }
     let facts = paint.dim(&format!("({})", facts.join(", ")));
-    format!("{} {facts}{}", clean(&disk.path), faults(disk, paint))
+    format!("{} {facts}{}", clean(name), faults(disk, paint))
 }
 
 fn faults(disk: &ExaminedDisk, paint: Paint) -> String {
-    let worth_it = disk.findings.iter().filter(|finding| finding.severity > Severity::Note);
+    let worth_it = disk
+        .findings
+        .iter()
+        .filter(|finding| finding.severity > Severity::Note);
     let mark = |finding: &labpack::report::Finding| {
         let text = format!("{}[{}]", finding.severity, finding.code);
         format!(" {}", paint.severity(finding.severity, &text))
@@ -211,6 +265,16 @@ mod tests {
     }
 
     #[test]
+    fn only_a_child_in_another_folder_is_shown_with_its_folder() {
+        let disks = [
+            disk("VM/base", None),
+            disk("VM/a", Some(0)),
+            disk("Other/b", Some(0)),
+        ];
+        assert_eq!(draw(&disks, false), "VM/base\n├─ a\n└─ Other/b\n");
+    }
+
+    #[test]
     fn a_ring_is_drawn_once_and_named() {
         let disks = [disk("a", Some(1)), disk("b", Some(0)), disk("c", Some(0))];
         let expected = "a\n├─ b\n│  └─ a (again: each is the other's ancestor)\n└─ c\n";
@@ -218,20 +282,20 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_of_a_hundred_thousand_disks_is_no_danger() {
-        // Deep trees would draw quadratically many bars; one ring of many children does not.
+    fn a_chain_of_a_hundred_thousand_disks_is_drawn_piece_by_piece() {
         let mut disks = vec![disk("base", None)];
-        disks.extend((0..100_000).map(|_| disk("child", Some(0))));
-        assert_eq!(draw(&disks, false).lines().count(), 100_001);
-        let mut chain = vec![disk("base", None)];
-        chain.extend((0..2_000).map(|i| disk("child", Some(i))));
-        assert_eq!(draw(&chain, false).lines().count(), 2_001);
+        disks.extend((0..100_000).map(|i| disk("child", Some(i))));
+        let text = draw(&disks, false);
+        assert_eq!(text.lines().count(), 100_001);
+        assert!(text.lines().all(|line| line.len() < 4 * MAX_LEVELS));
     }
 
     #[test]
     fn what_is_wrong_with_a_disk_stands_behind_it() {
         let mut broken = disk("a", None);
-        broken.findings.push(Finding::error(Code::MissingParent, "a", "gone"));
+        broken
+            .findings
+            .push(Finding::error(Code::MissingParent, "a", "gone"));
         assert_eq!(draw(&[broken], false), "a error[missing-parent]\n");
     }
 }

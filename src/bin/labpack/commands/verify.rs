@@ -18,7 +18,10 @@ use crate::{
 /// # Errors
 /// Where a path cannot be read, and when the user stops the work.
 pub(super) fn carry_out(args: &Verify, shell: &Shell<'_>) -> Result<Answer, Failure> {
-    let options = Options { content: args.content, store: args.store.clone() };
+    let options = Options {
+        content: args.content,
+        store: args.store.clone(),
+    };
     let report = verify(&args.paths, &options, &shell.run)?;
     let findings = Findings(report.all_findings().cloned().collect());
     let text = shell.report(&findings, &summary(&report, &findings, shell));
@@ -28,7 +31,13 @@ pub(super) fn carry_out(args: &Verify, shell: &Shell<'_>) -> Result<Answer, Fail
 fn summary(report: &VerifyReport, findings: &Findings, shell: &Shell<'_>) -> String {
     let mut text = String::new();
     if shell.options.verbose > 0 {
-        text.extend(report.disks.iter().filter(|disk| disk.role.is_leaf()).map(leaf));
+        text.extend(
+            report
+                .disks
+                .iter()
+                .filter(|disk| disk.role.is_leaf())
+                .map(leaf),
+        );
     }
     text += &chains(report);
     if let Some(content) = &report.content {
@@ -55,10 +64,17 @@ fn chains(report: &VerifyReport) -> String {
     match (ok, broken) {
         (0, 0) => "no disk found\n".to_owned(),
         (_, 0) => format!("{}, all good\n", plural(ok, "chain")),
-        _ => format!("{}: {ok} good, {broken} broken\n", plural(ok + broken, "chain")),
+        _ => format!(
+            "{}: {ok} good, {broken} broken\n",
+            plural(ok + broken, "chain")
+        ),
     }
 }
 
 fn are(number: u64) -> String {
-    if number == 1 { "1 is".to_owned() } else { format!("{number} are") }
+    if number == 1 {
+        "1 is".to_owned()
+    } else {
+        format!("{number} are")
+    }
 }

@@ -1,0 +1,32 @@
+//! `labpack restore`.
+
+use super::{Shell, pack::failure};
+use crate::{
+    answer::{Answer, Failure},
+    cli::Restore,
+    pending::pack::{RestoreRequest, restore},
+    render::{plural, size},
+};
+
+/// Undoes an in-place pack.
+///
+/// # Errors
+/// Where restoring is refused or fails, and when the user stops the work.
+pub(super) fn carry_out(args: &Restore, shell: &Shell<'_>) -> Result<Answer, Failure> {
+    let request = RestoreRequest {
+        pack: args.pack.clone(),
+        store: args.store.clone(),
+        dry_run: args.dry_run,
+    };
+    let outcome = restore(&request, &shell.run).map_err(failure)?;
+    let word = if args.dry_run {
+        "would bring back"
+    } else {
+        "brought back"
+    };
+    let (files, bytes) = (plural(outcome.files, "file"), size(outcome.bytes));
+    let done = format!("{word} {files}, {bytes}\n{}", shell.io());
+    let text = shell.report(&outcome.findings, &done);
+    let findings = outcome.findings.clone();
+    Answer::new(text, &outcome, findings)
+}
