@@ -21,7 +21,7 @@ mod write;
 mod sample;
 
 pub use clock::{now, parse_utc, utc};
-pub(crate) use document::Document;
+pub(crate) use document::{Document, invalid};
 pub use error::DocumentError;
 pub use read::read;
 pub use schema::schema;

@@ -269,3 +269,192 @@ fn string(bytes: &[u8], offset: u32, length: u16) -> Option<String> {
     let text: String = char::decode_utf16(units).collect::<Result<_, _>>().ok()?;
     (!text.is_empty() && !text.contains('\0')).then_some(text)
 }
+
+#[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "tests know their numbers")]
+mod tests {
+    use super::*;
+
+    const PLACE: &str = "parent locator at 0x210028";
+
+    fn paths() -> ParentPaths {
+        let folder = r"Projects\dfvfs\test_data\fat-parent.vhdx";
+        ParentPaths {
+            relative: Some(r".\fat-parent.vhdx".to_owned()),
+            absolute: Some(format!(r"C:\{folder}")),
+            volume: Some(format!(
+                r"\\?\Volume{{5e0bd954-71b2-4bff-a928-082af7ab0f8f}}\{folder}"
+            )),
+        }
+    }
+
+    fn example() -> Vec<u8> {
+        let parent = "F88D4D92-6FCC-408D-9BEF-9B7C89F15C89".parse().unwrap();
+        Locator::new(parent, &paths()).to_bytes().unwrap()
+    }
+
+    /// The item of one pair after another, each a pair of key and value in any 16-bit units.
+    fn item(pairs: &[(&[u16], &[u16])]) -> Vec<u8> {
+        let mut bytes = LOCATOR_TYPE.to_vec();
+        bytes.extend([0, 0, u8::try_from(pairs.len()).unwrap(), 0]);
+        let (mut at, mut strings) = (20 + 12 * pairs.len(), Vec::new());
+        for (key, value) in pairs {
+            let (key_len, value_len) = (2 * key.len(), 2 * value.len());
+            for offset in [at, at + key_len] {
+                bytes.extend(u32::try_from(offset).unwrap().to_le_bytes());
+            }
+            for len in [key_len, value_len] {
+                bytes.extend(u16::try_from(len).unwrap().to_le_bytes());
+            }
+            at += key_len + value_len;
+            strings.extend(key.iter().chain(*value).flat_map(|unit| unit.to_le_bytes()));
+        }
+        bytes.extend(strings);
+        bytes
+    }
+
+    fn units(text: &str) -> Vec<u16> {
+        text.encode_utf16().collect()
+    }
+
+    #[test]
+    fn strings_lie_where_windows_puts_them() {
+        let bytes = example();
+        assert_eq!(bytes.len(), 674);
+        let (_, rest) = RawLocator::ref_from_prefix(&bytes).unwrap();
+        let (pairs, _) = <[RawPair]>::ref_from_prefix_with_elems(rest, 5).unwrap();
+        let found: Vec<_> = pairs
+            .iter()
+            .map(|p| {
+                let (key, value) = (p.key_offset.get(), p.value_offset.get());
+                (key, value, p.key_length.get(), p.value_length.get())
+            })
+            .collect();
+        let expected = [
+            (80, 108, 28, 76),
+            (184, 222, 38, 86),
+            (308, 334, 26, 34),
+            (368, 390, 22, 178),
+            (568, 598, 30, 76),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_locator_reads_back_with_hints_in_the_order_in_which_they_are_tried() {
+        let locator = Locator::parse(&example(), PLACE).unwrap();
+        assert_eq!(locator.paths(), paths());
+        let link = locator.link();
+        assert_eq!(link.id.to_string(), "f88d4d92-6fcc-408d-9bef-9b7c89f15c89");
+        assert_eq!(link.id2, None, "a nil id is none");
+        let kinds: Vec<_> = link.hints.iter().map(|hint| hint.kind).collect();
+        assert_eq!(
+            kinds,
+            [HintKind::Relative, HintKind::Volume, HintKind::Absolute]
+        );
+    }
+
+    #[test]
+    fn other_paths_leave_ids_and_foreign_pairs_alone() {
+        let id = units("{F88D4D92-6FCC-408D-9BEF-9B7C89F15C89}");
+        let other = units("{11111111-2222-3333-4444-555555555555}");
+        let bytes = item(&[
+            (&units("zone"), &units("z")),
+            (&units("volume_path"), &units("v")),
+            (&units("parent_linkage2"), &other),
+            (&units("parent_linkage"), &id),
+        ]);
+        let old = Locator::parse(&bytes, PLACE).unwrap();
+        let wanted = ParentPaths {
+            relative: Some(r"..\x.vhdx".to_owned()),
+            ..Default::default()
+        };
+        let bytes = old.with_paths(&wanted).to_bytes().unwrap();
+        let new = Locator::parse(&bytes, PLACE).unwrap();
+        assert_eq!(new.paths(), wanted);
+        assert_eq!((new.linkage, new.linkage2), (old.linkage, old.linkage2));
+        let keys: Vec<_> = new.pairs.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(keys, [LINKAGE, RELATIVE, LINKAGE2, "zone"]);
+        assert_eq!(
+            find(&new.pairs, LINKAGE),
+            Some("{f88d4d92-6fcc-408d-9bef-9b7c89f15c89}")
+        );
+    }
+
+    #[test]
+    fn a_locator_of_another_type_is_unsupported() {
+        let mut bytes = example();
+        bytes[0] ^= 1;
+        let error = Locator::parse(&bytes, PLACE).unwrap_err();
+        assert!(matches!(error, FormatError::Unsupported { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_locator_is_corrupt() {
+        let id = units("{f88d4d92-6fcc-408d-9bef-9b7c89f15c89}");
+        let linkage = units(LINKAGE);
+        let good = item(&[(&linkage, &id)]);
+        assert!(Locator::parse(&good, PLACE).is_ok());
+        let mut odd_length = good.clone();
+        odd_length[28] -= 1;
+        let mut far = good.clone();
+        far[23] = 0x80;
+        let mut none = good.clone();
+        none[18] = 0;
+        let mut many = good.clone();
+        many[19] = 0xFF;
+        for (what, bytes) in [
+            (
+                "no linkage",
+                item(&[(&units("relative_path"), &units("x"))]),
+            ),
+            ("linkage that is no GUID", item(&[(&linkage, &units("x"))])),
+            ("a key twice", item(&[(&linkage, &id), (&linkage, &id)])),
+            (
+                "a lone surrogate",
+                item(&[(&linkage, &id), (&units("a"), &[0xD800])]),
+            ),
+            ("a NUL", item(&[(&linkage, &id), (&units("a"), &[0x61, 0])])),
+            (
+                "an empty value",
+                item(&[(&linkage, &id), (&units("a"), &[])]),
+            ),
+            ("an odd length", odd_length),
+            ("an offset beyond the item", far),
+            ("no pairs", none),
+            ("65,281 pairs", many),
+            ("nothing", Vec::new()),
+        ] {
+            let error = Locator::parse(&bytes, PLACE).unwrap_err();
+            assert!(
+                matches!(error, FormatError::Corrupt { .. }),
+                "{what}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn pairs_that_share_bytes_cannot_fill_the_memory() {
+        let id = units("{f88d4d92-6fcc-408d-9bef-9b7c89f15c89}");
+        let mut bytes = item(&[(&units(LINKAGE), &id), (&units("a"), &vec![0x61; 400])]);
+        // The value is stretched back over the first pair.
+        bytes[36..40].copy_from_slice(&44_u32.to_le_bytes());
+        bytes[42..44].copy_from_slice(&900_u16.to_le_bytes());
+        let error = Locator::parse(&bytes, PLACE).unwrap_err().to_string();
+        assert!(error.contains("strings of"), "{error}");
+    }
+
+    #[test]
+    fn a_text_that_does_not_fit_is_refused() {
+        let path = |len: usize| ParentPaths {
+            relative: Some("x".repeat(len)),
+            ..paths()
+        };
+        let locator = Locator::parse(&example(), PLACE).unwrap();
+        assert!(locator.with_paths(&path(32_767)).to_bytes().is_ok());
+        for len in [0, 32_768, 100_000] {
+            let error = locator.with_paths(&path(len)).to_bytes().unwrap_err();
+            assert!(matches!(error, FormatError::Unsupported { .. }), "{error}");
+        }
+    }
+}

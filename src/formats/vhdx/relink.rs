@@ -62,15 +62,13 @@ pub(super) fn free_place(disk: &Disk, len: u64, taken: &[ByteRange]) -> Result<u
     taken.sort_unstable();
     let mut at = space.start();
     for range in taken.iter().filter(|range| !range.is_empty()) {
-        match ByteRange::new(at, len) {
-            Some(free) if free.end() <= range.start() => break,
-            _ => {
-                at = at
-                    .max(range.end())
-                    .checked_next_multiple_of(ALIGNMENT)
-                    .unwrap_or(u64::MAX)
-            }
+        if ByteRange::new(at, len).is_some_and(|free| free.end() <= range.start()) {
+            break;
         }
+        let after = at.max(range.end());
+        at = after
+            .checked_next_multiple_of(ALIGNMENT)
+            .unwrap_or(u64::MAX);
     }
     match ByteRange::new(at, len) {
         Some(free) if space.contains(free) => Ok(at),
