@@ -13,17 +13,18 @@ use super::{
     journal::{self, Mode, Work},
     layout::{self, moving},
     seen::{self, Memory},
-    shelf::stands,
+    shelf::{parent_file, stands},
     staging::Staging,
 };
 use crate::{
-    base::{Attributes, ContentId, Patch, RelPath, Run},
+    base::{Attributes, ContentId, FileTime, Patch, RelPath, Run, Write},
     fs::{
         self, ContentHasher, Entry, Existing, Finish, FsError, SourceFile, Stamp, TempFile, stream,
     },
     manifest::{self, Manifest, PackedFile, Place, RefDisk},
     plan::{Removal, Seen, StoreEntry, StoredWrite},
     report::{Code, Finding, Findings},
+    store::{self, Store},
 };
 
 /// A pack on its way.
@@ -39,7 +40,9 @@ impl Carrier<'_> {
     pub(super) fn carry_out(&self) -> Result<Findings, PackError> {
         let entries = &self.work.plan.entries;
         self.run.progress.begin("packing", entries.len() as u64, 0);
-        fs::create_dir_all(self.store())?;
+        if !entries.is_empty() {
+            fs::create_dir_all(self.store())?;
+        }
         for entry in entries {
             self.run.go_on()?;
             self.run.progress.file(&entry.file);
@@ -48,6 +51,7 @@ impl Carrier<'_> {
         if self.work.mode == Mode::Output {
             self.place_copies()?;
         }
+        self.register()?;
         self.write_manifest()?;
         let kept = self.clear_away()?;
         self.set_folder_times()?;
@@ -94,6 +98,22 @@ impl Carrier<'_> {
         fs::set_times_and_attributes(&temp, disk.modified, attributes)?;
         fs::sync_file(&temp)?;
         Ok(fs::rename_new(&temp, &target)?)
+    }
+
+    /// Takes the RefDisks down in the store's index, and that this pack uses them.
+    fn register(&self) -> Result<(), PackError> {
+        if self.manifest().ref_disks.is_empty() {
+            return Ok(());
+        }
+        let store = Store::create(self.store(), self.run)?;
+        for entry in &self.work.plan.entries {
+            let disk = self.ref_disk(&entry.id)?;
+            let Entry::File(stamp) = fs::look(&store.path_of(&disk.file))? else { continue };
+            let parent = parent_file(self.manifest(), disk);
+            store.register(store::Entry::new(disk, parent, Some(&stamp)), self.run)?;
+        }
+        let used: Vec<ContentId> = self.manifest().ref_disks.iter().map(|disk| disk.id).collect();
+        Ok(store.register_use(&used, self.pack, self.run)?)
     }
 
     /// Where the bytes of a RefDisk come from.
@@ -292,7 +312,7 @@ impl Carrier<'_> {
     }
 
     fn finish(&self) -> Result<(), PackError> {
-        seen::remember(self.pack, self.memory()?)?;
+        seen::remember(self.pack, self.memory()?, self.work.root)?;
         if self.work.mode == Mode::Output {
             self.staging().clear()?;
         }
@@ -330,14 +350,15 @@ impl Carrier<'_> {
         }
         self.set_folder_times()?;
         fs::remove_empty_folder(self.store())?;
-        journal::close(self.pack)
+        journal::close(self.pack)?;
+        restore_root(self.pack, self.work.root)
     }
 
     fn put_back(&self, temp: &Path, path: &RelPath) -> Result<(), PackError> {
         let Some(file) = self.manifest().files().find(|file| file.path == *path) else {
             return Ok(());
         };
-        put_back(temp, &path.below(self.pack), file, self.run)
+        put_back(temp, &path.below(self.pack), file, &residue_patch(file), self.run)
     }
 
     /// Tells whether the manifest that the journal has is the one that stands.
@@ -346,18 +367,16 @@ impl Carrier<'_> {
     }
 }
 
-/// Makes the file that a RefDisk was made from of the RefDisk itself, which stands at `temp`.
+/// Makes an occurrence of a RefDisk of the RefDisk itself, which stands at `temp`.
 pub(super) fn put_back(
     temp: &Path,
     target: &Path,
     file: &PackedFile,
+    patch: &Patch,
     run: &Run<'_>,
 ) -> Result<(), PackError> {
-    if let Place::Store { residue, .. } = &file.place {
-        let patch = residue_patch(residue);
-        if !patch.is_empty() {
-            fs::patch_in_place(temp, &patch, run.meter)?;
-        }
+    if !patch.is_empty() {
+        fs::patch_in_place(temp, patch, run.meter)?;
     }
     fs::set_times_and_attributes(temp, file.modified, file.attributes)?;
     fs::sync_file(temp)?;
@@ -365,9 +384,18 @@ pub(super) fn put_back(
 }
 
 /// What is laid over a RefDisk to get one of its occurrences.
-pub(super) fn residue_patch(residue: &manifest::Residue) -> Patch {
+pub(super) fn residue_patch(file: &PackedFile) -> Patch {
+    let Place::Store { residue, .. } = &file.place else { return Patch::default() };
     let runs = residue.0.iter();
-    Patch::single(runs.map(|run| crate::base::Write::bytes(run.offset, run.bytes.clone())).collect())
+    Patch::single(runs.map(|run| Write::bytes(run.offset, run.bytes.clone())).collect())
+}
+
+/// Gives the export's folder the time that it had before anything came or went in it.
+pub(super) fn restore_root(root: &Path, modified: Option<FileTime>) -> Result<(), PackError> {
+    match modified {
+        Some(modified) => Ok(fs::set_folder_time(root, modified)?),
+        None => Ok(()),
+    }
 }
 
 fn is_other_volume(error: &std::io::Error) -> bool {

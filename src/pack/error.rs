@@ -7,6 +7,7 @@ use crate::{
     fs::FsError,
     manifest::DocumentError,
     report::{Code, Finding, Findings},
+    store::StoreError,
 };
 
 /// Why a pack, or its undoing, came to no end. Nothing is lost by any of these.
@@ -29,6 +30,9 @@ pub enum PackError {
         /// What is wrong with it.
         source: DocumentError,
     },
+    /// The store did not do what was asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A journal asks for what no pack would do; it is not followed.
     #[error("`{path}` cannot be followed: {why}")]
     Journal {

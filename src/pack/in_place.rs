@@ -10,7 +10,7 @@ use super::{
     has_journal,
     journal::{self, Deed, Mode, Work},
     layout::LOCK,
-    preflight::{bytes_to_other_volume, check_apart, check_space, confirm_store},
+    preflight::{bytes_to_other_volume, check_apart, check_space},
     quoted,
     recover::recover,
     seen::{self, Memory},
@@ -19,8 +19,8 @@ use super::{
     tool,
 };
 use crate::{
-    base::Run,
-    fs::{self, FolderLock},
+    base::{FileTime, Run},
+    fs::{self, Entry, FolderLock},
     manifest::{self, Manifest},
     plan::{Lab, PackPlan, Planner, Rules},
 };
@@ -53,6 +53,8 @@ struct Made {
     earlier: Option<Manifest>,
     plan: PackPlan,
     reads: Reads,
+    /// When the export's folder was modified before it became a pack.
+    root: Option<FileTime>,
 }
 
 impl Made {
@@ -63,6 +65,10 @@ impl Made {
         run: &Run<'_>,
     ) -> Result<Self, PackError> {
         let earlier = read_manifest(root)?;
+        let time = match (&earlier, fs::look(root)?) {
+            (None, Entry::Folder(modified)) => Some(modified),
+            _ => seen::recall_root(root),
+        };
         check_stock(root, earlier.as_ref(), stock)?;
         let exports = [root.to_owned()];
         let terms = Terms {
@@ -72,8 +78,7 @@ impl Made {
             keep_broken: request.keep_broken,
         };
         let survey = survey(&terms, run)?;
-        let disks = earlier.iter().flat_map(|manifest| manifest.ref_disks.clone());
-        let shelf = Shelf::of(&stock.folder, disks, run.meter)?;
+        let shelf = Shelf::open(stock, earlier.as_ref(), run)?;
         let rules = Rules { all_parents: request.all_parents, store: stock.place, in_place: true };
         let memory = seen::recall(root);
         let mut planner = Planner::new(&survey.lab, &shelf, rules);
@@ -85,9 +90,9 @@ impl Made {
             keep_unknown(earlier, &mut plan.manifest);
         }
         reader.confirm(&trusted(&survey.lab, &plan, &reads), &reads)?;
-        confirm_store(&plan, &plan.manifest, &stock.folder, run)?;
+        shelf.prove(&plan, run)?;
         check_space(&stock.folder, bytes_to_other_volume(root, &stock.folder, &plan)?)?;
-        Ok(Self { survey, earlier, plan, reads })
+        Ok(Self { survey, earlier, plan, reads, root: time })
     }
 
     /// Tells whether the pack that stands is the one that would be made.
@@ -104,6 +109,7 @@ impl Made {
             mode: Mode::InPlace,
             plan: self.plan.clone(),
             memory: self.memory(),
+            root: self.root,
             waiting: Vec::new(),
             obsolete: Vec::new(),
             unused: Vec::new(),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{PackError, earlier::Stock, layout::JOURNAL, seen::Memory};
 use crate::{
-    base::RelPath,
+    base::{FileTime, RelPath},
     fs::{self, Entry},
     manifest::{self, Document, Manifest, PackedFile, Place, RefDisk, StorePlace},
     plan::{PackPlan, StoredWrite},
@@ -42,7 +42,10 @@ pub(super) enum Deed {
     /// A pack is being made.
     Pack(Box<Work>),
     /// A pack is being undone.
-    Restore,
+    Restore {
+        /// When the export's folder was modified before it became a pack.
+        root: Option<FileTime>,
+    },
 }
 
 /// A pack that is being made.
@@ -54,6 +57,8 @@ pub(super) struct Work {
     pub(super) plan: PackPlan,
     /// What the next run may go by.
     pub(super) memory: Memory,
+    /// When the export's folder was modified, in place.
+    pub(super) root: Option<FileTime>,
     /// Copies that wait in the staging folder.
     pub(super) waiting: Vec<Waiting>,
     /// Files of the last pack that this one has no more.

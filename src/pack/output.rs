@@ -14,7 +14,7 @@ use super::{
     in_place::{absolute, index},
     journal::{self, Deed, Mode, Waiting, Work},
     layout::LOCK,
-    preflight::{check_apart, check_empty, check_space, confirm_store, names_in_use},
+    preflight::{check_apart, check_empty, check_space, names_in_use},
     quoted,
     recover::recover,
     seen::{self, Memory},
@@ -89,8 +89,7 @@ impl Job<'_> {
 
     fn carry_out(&self) -> Result<PackPlan, PackError> {
         let memory = seen::recall(&self.pack);
-        let disks = self.earlier.iter().flat_map(|manifest| manifest.ref_disks.clone());
-        let shelf = Shelf::of(&self.stock.folder, disks, self.run.meter)?;
+        let shelf = Shelf::open(&self.stock, self.earlier.as_ref(), self.run)?;
         if self.request.dry_run {
             let reader = Reader { lab: self.lab(), memory: &memory, copies: None, run: self.run };
             return Ok(self.read(&reader, &shelf)?.0);
@@ -111,7 +110,7 @@ impl Job<'_> {
         let reader = Reader { lab: self.lab(), memory: &memory, copies, run: self.run };
         let (plan, reads) = self.read(&reader, &shelf)?;
         let waiting = self.waiting(&plan, &reads, &memory, &reader)?;
-        confirm_store(&plan, &plan.manifest, &self.stock.folder, self.run)?;
+        shelf.prove(&plan, self.run)?;
         self.finish(plan, &reads, waiting)
     }
 
@@ -143,6 +142,7 @@ impl Job<'_> {
         let work = Work {
             mode: Mode::Output,
             memory: memory.collect(),
+            root: None,
             waiting,
             obsolete: self.obsolete(&plan),
             unused: self.unused(&plan),

@@ -1,15 +1,14 @@
 //! What is looked at before the first byte moves.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     path::{Path, PathBuf},
 };
 
-use super::{PackError, earlier::Stock, layout, shelf::stands};
+use super::{PackError, earlier::Stock, layout};
 use crate::{
-    base::{ContentId, RelPath, Run},
-    fs::{self, ContentHasher, Entry, FileKey, FsError, SourceFile, stream},
-    manifest::{Manifest, RefDisk},
+    base::RelPath,
+    fs::{self, Entry, FileKey, FsError},
     plan::{Lab, PackPlan},
     report::{Code, Finding, Findings},
 };
@@ -113,48 +112,4 @@ pub(super) fn bytes_to_other_volume(
         return Ok(0);
     }
     Ok(plan.entries.iter().map(|entry| entry.seen.length).sum())
-}
-
-/// Reads each RefDisk that stands already and that this run will rely on, and holds it against
-/// its id: those that new occurrences are removed for, and those that would enter the store.
-pub(super) fn confirm_store(
-    plan: &PackPlan,
-    manifest: &Manifest,
-    store: &Path,
-    run: &Run<'_>,
-) -> Result<(), PackError> {
-    let disks: HashMap<ContentId, &RefDisk> =
-        manifest.ref_disks.iter().map(|disk| (disk.id, disk)).collect();
-    let relied: HashSet<ContentId> = plan
-        .entries
-        .iter()
-        .map(|entry| entry.id)
-        .chain(plan.removals.iter().map(|removal| removal.ref_disk))
-        .collect();
-    let mut findings = Findings::default();
-    for disk in relied.iter().filter_map(|id| disks.get(id)) {
-        let path = store.join(&disk.file);
-        if stands(&path, disk.length)? {
-            findings.extend(damaged(&path, disk, run)?);
-        } else if fs::look(&path)? != Entry::Missing {
-            let message = "stands in the store under the name of a RefDisk, and is none";
-            findings.push(Finding::error(Code::ForeignFile, &disk.file, message));
-        }
-    }
-    if findings.any_error() {
-        return Err(PackError::Refused(findings));
-    }
-    Ok(())
-}
-
-fn damaged(path: &Path, disk: &RefDisk, run: &Run<'_>) -> Result<Option<Finding>, PackError> {
-    let source = SourceFile::open(path, run.meter)?;
-    let mut hasher = ContentHasher::new();
-    stream(&source, &mut [&mut hasher], run)?;
-    let found = hasher.finish();
-    Ok((found != disk.id).then(|| {
-        let message = format!("its bytes are {found}, expected {}", disk.id);
-        Finding::error(Code::DamagedRefDisk, &disk.file, message)
-            .next("put the RefDisk back from a copy of the pack; nothing that relies on it is removed")
-    }))
 }

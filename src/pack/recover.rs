@@ -43,7 +43,7 @@ pub(super) fn recover(
     match journal::read(pack)? {
         // Whoever held the lock has finished it.
         None => Ok(Recovered::default()),
-        Some(Deed::Restore) => {
+        Some(Deed::Restore { .. }) => {
             Err(unfinished(pack, "run `labpack restore` again; it goes on where it stopped"))
         }
         Some(Deed::Pack(work)) => finish(pack, stock, &work, run),

@@ -12,18 +12,18 @@ use std::{
 
 use super::{
     PackError, RestoreOutcome, RestoreRequest,
-    carry_out::{put_back, residue_patch},
+    carry_out::{put_back, residue_patch, restore_root},
     earlier::{Stock, read_manifest},
-    has_journal,
     journal::{self, Deed},
     layout::{JOURNAL, LOCK, SEEN, moving},
     outcome::seconds,
     preflight::check_space,
     recover::recover,
-    shelf::stands,
+    seen,
+    shelf::{Shelf, stands},
 };
 use crate::{
-    base::{ContentId, Patch, RelPath, Run},
+    base::{ContentId, FileTime, Patch, RelPath, Run},
     fs::{
         self, ContentHasher, Entry, Existing, Finish, FolderLock, PatchedHasher, Sink, SourceFile,
         TempFile, stream,
@@ -44,47 +44,56 @@ pub fn restore(request: &RestoreRequest, run: &Run<'_>) -> Result<RestoreOutcome
     let started = Instant::now();
     let pack = fs::absolute(&request.pack)?;
     let stock = Stock::of(&pack, request.store.as_deref())?;
-    let resumed = is_restoring(&pack)?;
-    if !resumed {
+    let resumed = root_of_restore(&pack)?;
+    if resumed.is_none() {
         recover(&pack, &stock, request.dry_run, run)?;
     }
     let Some(manifest) = read_manifest(&pack)? else {
         return no_manifest(request, pack, resumed, run, started);
     };
+    let root = resumed.unwrap_or_else(|| seen::recall_root(&pack));
     check_store(&pack, &manifest, &stock)?;
-    let job = Job::of(&pack, &stock, &manifest, run)?;
+    let shelf = Shelf::open(&stock, Some(&manifest), run)?;
+    let job = Job::of(&pack, &stock, &manifest, &shelf, run)?;
     let mut outcome = job.outcome(request.dry_run, started);
     if !request.dry_run {
         let _lock = FolderLock::acquire(&pack.join(LOCK), run)?;
-        journal::write(&pack, Deed::Restore)?;
+        journal::write(&pack, Deed::Restore { root })?;
         job.carry_out()?;
-        clean_up(&pack, &stock, run)?;
+        if stock.place == StorePlace::Shared {
+            shelf.leave(&pack, run)?;
+        }
+        clean_up(&pack, &stock, root, run)?;
         outcome.io = run.meter.totals();
         outcome.seconds = seconds(started.elapsed());
     }
     Ok(outcome)
 }
 
-fn is_restoring(pack: &Path) -> Result<bool, PackError> {
-    Ok(has_journal(pack)? && matches!(journal::read(pack)?, Some(Deed::Restore)))
+/// The time of the export's folder, as an interrupted restore has it; `None` where there is none.
+fn root_of_restore(pack: &Path) -> Result<Option<Option<FileTime>>, PackError> {
+    Ok(match journal::read(pack)? {
+        Some(Deed::Restore { root }) => Some(root),
+        _ => None,
+    })
 }
 
 /// The manifest goes last but for the journal: what is left to do is to clean up.
 fn no_manifest(
     request: &RestoreRequest,
     pack: PathBuf,
-    resumed: bool,
+    resumed: Option<Option<FileTime>>,
     run: &Run<'_>,
     started: Instant,
 ) -> Result<RestoreOutcome, PackError> {
-    if !resumed {
+    let Some(root) = resumed else {
         let message = "is no pack: there is no labpack.json in it";
         let next = "name the folder that was packed";
         return Err(PackError::refuse(Code::MissingFile, &pack, message, next));
-    }
+    };
     let stock = Stock::of(&pack, request.store.as_deref())?;
     if !request.dry_run {
-        clean_up(&pack, &stock, run)?;
+        clean_up(&pack, &stock, root, run)?;
     }
     Ok(RestoreOutcome {
         dry_run: request.dry_run,
@@ -124,6 +133,7 @@ struct Job<'a> {
     pack: &'a Path,
     stock: &'a Stock,
     manifest: &'a Manifest,
+    shelf: &'a Shelf,
     shares: Vec<Share<'a>>,
     run: &'a Run<'a>,
 }
@@ -134,6 +144,7 @@ impl<'a> Job<'a> {
         pack: &'a Path,
         stock: &'a Stock,
         manifest: &'a Manifest,
+        shelf: &'a Shelf,
         run: &'a Run<'a>,
     ) -> Result<Self, PackError> {
         let mut users: BTreeMap<ContentId, Vec<&PackedFile>> = BTreeMap::new();
@@ -142,7 +153,7 @@ impl<'a> Job<'a> {
                 users.entry(*ref_disk).or_default().push(file);
             }
         }
-        let mut job = Self { pack, stock, manifest, shares: Vec::new(), run };
+        let mut job = Self { pack, stock, manifest, shelf, shares: Vec::new(), run };
         let mut findings = Findings::default();
         for disk in &manifest.ref_disks {
             let mut files = users.remove(&disk.id).unwrap_or_default();
@@ -253,13 +264,13 @@ impl<'a> Job<'a> {
             let mut heir = share.heir;
             let mut chunks = copies.chunks(AT_ONCE);
             // The heir's digest is proved in the first pass, and there is one even if it is alone.
-            self.copy_out(&stored, chunks.next().unwrap_or_default(), heir.take())?;
+            self.copy_out(share.disk, chunks.next().unwrap_or_default(), heir.take())?;
             for chunk in chunks {
-                self.copy_out(&stored, chunk, None)?;
+                self.copy_out(share.disk, chunk, None)?;
             }
         }
         match share.heir {
-            Some(heir) => self.hand_over(&stored, in_store, heir),
+            Some(heir) => self.hand_over(share.disk, in_store, heir),
             None if self.stock.place == StorePlace::Own => Ok(fs::remove_file(&stored)?),
             None => Ok(()),
         }
@@ -268,13 +279,14 @@ impl<'a> Job<'a> {
     /// Writes files from a RefDisk, and proves that the heir would be right.
     fn copy_out(
         &self,
-        stored: &Path,
+        disk: &RefDisk,
         files: &[&PackedFile],
         heir: Option<&PackedFile>,
     ) -> Result<(), PackError> {
-        let source = SourceFile::open(stored, self.run.meter)?;
+        let source = SourceFile::open(&self.stock.folder.join(&disk.file), self.run.meter)?;
         let all: Vec<&PackedFile> = files.iter().copied().chain(heir).collect();
-        let patches: Vec<Patch> = all.iter().map(|file| patch_of(file)).collect();
+        let patch = |file: &&PackedFile| self.patch(disk, &source, file);
+        let patches: Vec<Patch> = all.iter().map(patch).collect();
         let len = source.opened().len;
         let mut hashers: Vec<_> = patches.iter().map(|p| PatchedHasher::new(p, len)).collect();
         let mut temps = Vec::new();
@@ -304,16 +316,26 @@ impl<'a> Job<'a> {
     /// Lets the RefDisk itself become the last of its files.
     fn hand_over(
         &self,
-        stored: &Path,
+        disk: &RefDisk,
         in_store: bool,
         heir: &PackedFile,
     ) -> Result<(), PackError> {
         let target = heir.path.below(self.pack);
         let temp = moving(&target);
         if in_store {
-            fs::rename_new(stored, &temp)?;
+            fs::rename_new(&self.stock.folder.join(&disk.file), &temp)?;
         }
-        put_back(&temp, &target, heir, self.run)
+        let source = SourceFile::open(&temp, self.run.meter)?;
+        let patch = self.patch(disk, &source, heir);
+        drop(source);
+        put_back(&temp, &target, heir, &patch, self.run)
+    }
+
+    /// What makes a file of the RefDisk's, as that stands now.
+    fn patch(&self, disk: &RefDisk, source: &SourceFile, file: &PackedFile) -> Patch {
+        let mut patch = self.shelf.as_packed(disk, source);
+        patch.then(residue_patch(file));
+        patch
     }
 }
 
@@ -321,13 +343,6 @@ enum State {
     Missing,
     Right,
     Foreign,
-}
-
-fn patch_of(file: &PackedFile) -> Patch {
-    match &file.place {
-        Place::Store { residue, .. } => residue_patch(residue),
-        Place::Pack => Patch::default(),
-    }
 }
 
 fn check_digest(file: &PackedFile, found: ContentId) -> Result<(), PackError> {
@@ -354,7 +369,12 @@ fn gone(disk: &RefDisk) -> Finding {
 }
 
 /// Removes labpack's own files, the journal last. A store with something foreign in it stays.
-fn clean_up(pack: &Path, stock: &Stock, run: &Run<'_>) -> Result<(), PackError> {
+fn clean_up(
+    pack: &Path,
+    stock: &Stock,
+    root: Option<FileTime>,
+    run: &Run<'_>,
+) -> Result<(), PackError> {
     run.go_on()?;
     fs::remove_file(&pack.join(SEEN))?;
     if stock.place == StorePlace::Own {
@@ -367,5 +387,6 @@ fn clean_up(pack: &Path, stock: &Stock, run: &Run<'_>) -> Result<(), PackError> 
     fs::remove_file(&pack.join(Manifest::FILE_NAME))?;
     fs::remove_file(&pack.join(LOCK))?;
     fs::remove_file(&pack.join(JOURNAL))?;
-    Ok(fs::sync_folder(pack)?)
+    fs::sync_folder(pack)?;
+    restore_root(pack, root)
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::SEEN;
 use crate::{
-    base::{CanonicalId, ContentId, RelPath},
+    base::{CanonicalId, ContentId, FileTime, RelPath},
     fs::{self, FsError},
     manifest::Document,
     plan::{Digest, Seen},
@@ -65,6 +65,10 @@ pub(super) type Memory = BTreeMap<RelPath, Remembered>;
 struct SeenFile {
     format: String,
     version: u32,
+    /// When the folder of the export was modified, where the pack is made in place. A manifest
+    /// only knows what is below that folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    root: Option<FileTime>,
     files: Memory,
 }
 
@@ -74,18 +78,31 @@ const DOCUMENT: Document = Document {
     max_bytes: 256 << 20,
 };
 
-/// Reads what the last run knew; nothing where that cannot be read.
+/// Reads what the last run knew of files; nothing where that cannot be read.
 pub(super) fn recall(pack: &Path) -> Memory {
-    let bytes = fs::read_bounded(&pack.join(SEEN), DOCUMENT.max_bytes);
-    let file = bytes.ok().and_then(|bytes| DOCUMENT.read::<SeenFile>(&bytes).ok());
-    file.map(|file| file.files).unwrap_or_default()
+    read(pack).map(|file| file.files).unwrap_or_default()
+}
+
+/// Reads when the folder of the export was modified before it became a pack.
+pub(super) fn recall_root(pack: &Path) -> Option<FileTime> {
+    read(pack)?.root
+}
+
+fn read(pack: &Path) -> Option<SeenFile> {
+    let bytes = fs::read_bounded(&pack.join(SEEN), DOCUMENT.max_bytes).ok()?;
+    DOCUMENT.read(&bytes).ok()
 }
 
 /// Keeps what this run knows for the next one.
-pub(super) fn remember(pack: &Path, files: Memory) -> Result<(), FsError> {
+pub(super) fn remember(
+    pack: &Path,
+    files: Memory,
+    root: Option<FileTime>,
+) -> Result<(), FsError> {
     let file = SeenFile {
         format: DOCUMENT.format.to_owned(),
         version: DOCUMENT.newest,
+        root,
         files,
     };
     let bytes = serde_json::to_vec(&file).expect("every key is a string");
