@@ -144,7 +144,7 @@ impl TempFile {
         // A hook may forbid the step; that the volume cannot take it is no error.
         seam::step(StepKind::Clone, &temp.path, || Ok(()))?;
         if len > 0
-            && let Err(error) = reflink_copy::reflink_file(&source.file, &temp.file)
+            && let Err(error) = system::clone_blocks(&source.file, &temp.file)
         {
             return match error.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -225,14 +225,11 @@ impl TempFile {
         })?;
         seam::step(StepKind::Flush, &self.path, || self.file.sync_all())?;
         // The lock is held until the new name stands, or somebody might clear the old one away.
-        match how.existing {
-            Existing::Refuse => {
-                deeds::rename_step(&self.path, &self.final_path, system::rename_new)?
-            }
-            Existing::Replace => {
-                deeds::rename_step(&self.path, &self.final_path, system::rename_over)?;
-            }
-        }
+        let rename = match how.existing {
+            Existing::Refuse => system::rename_new,
+            Existing::Replace => system::rename_over,
+        };
+        deeds::rename_step(&self.path, &self.final_path, rename)?;
         self.finished = true;
         deeds::sync_folder_of(&self.final_path)?;
         system::stamp_of(&self.file).map_err(FsError::when("look at", &self.final_path))
@@ -329,7 +326,11 @@ pub(super) fn temp_path(final_path: &Path) -> Result<PathBuf, FsError> {
         return Err(FsError::io("create", final_path, nameless));
     };
     let name = name.to_string_lossy();
-    let kept = &name[..name.floor_char_boundary(KEPT)];
+    let kept: String = name
+        .char_indices()
+        .take_while(|(at, c)| at + c.len_utf8() <= KEPT)
+        .map(|(_, c)| c)
+        .collect();
     let random = RandomState::new().build_hasher().finish();
     Ok(final_path.with_file_name(format!(".{kept}.{random:016x}{SUFFIX}")))
 }

@@ -265,16 +265,16 @@ fn a_file_that_changes_while_it_streams_is_noticed() {
     type Deed = fn(&Path);
     let deeds: [(&str, Deed); 5] = [
         ("is 4000000 bytes long", |path| {
-            opened(path).set_len(4_000_000).unwrap()
+            opened(path).set_len(4_000_000).unwrap();
         }),
         ("ends early", |path| {
-            opened(path).set_len(MIB as u64 + 5).unwrap()
+            opened(path).set_len(MIB as u64 + 5).unwrap();
         }),
         ("another file", |path| {
-            write_atomic(path, &vec![1; 3 * MIB]).unwrap()
+            write_atomic(path, &vec![1; 3 * MIB]).unwrap();
         }),
         ("was written to", |path| {
-            opened(path).write_all(b"x").unwrap()
+            opened(path).write_all(b"x").unwrap();
         }),
         ("is gone", |path| fs::remove_file(path).unwrap()),
     ];
