@@ -1,1 +1,102 @@
-//! stub
+//! Brings a pack to a host, and links every VM to its parents.
+//!
+//! First everything that could go wrong is asked (`preflight`): the pack is held against its
+//! manifest, the destination against the receipt of the last run (`receipt`, `probe`), the ways of
+//! linking are tried (`ways`). What comes out is a plan, which `--dry-run` shows. Then files and
+//! RefDisks are copied, each source read once (`files`, `job`), links are made (`links`), the
+//! receipt and `import-vms.ps1` are written, and every chain is followed where it is now.
+//!
+//! A run that was interrupted is gone on with: each finished file is in the log beside the receipt.
+//! A file that was used since it was written is left alone, unless it is to be put back; what
+//! labpack did not write is never touched.
+
+mod error;
+mod files;
+mod import_script;
+mod job;
+mod links;
+mod outcome;
+mod places;
+mod preflight;
+mod probe;
+mod receipt;
+mod refdisks;
+mod request;
+mod ways;
+mod work;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::UnpackError;
+pub use outcome::{Counts, Outcome};
+pub use receipt::Receipt;
+pub use request::{LinkMode, ParseLinkModeError, Request};
+
+use std::{path::Path, time::Instant};
+
+use self::{
+    places::Places,
+    receipt::Memory,
+    work::{Scene, Work},
+};
+use crate::{
+    base::Run,
+    fs::{self, Entry, FolderLock},
+};
+
+/// Held for the whole run; the file means nothing.
+const LOCK: &str = ".labpack.lock";
+
+/// Unpacks a lab, or says what that would do.
+///
+/// # Errors
+/// [`UnpackError::Refused`] where preflight found problems: all of them, and nothing is written.
+/// Any other error leaves what was done so far; the same call goes on from there.
+pub fn unpack(request: &Request, run: &Run<'_>) -> Result<Outcome, UnpackError> {
+    let start = Instant::now();
+    let places = Places::of(request)?;
+    let manifest = preflight::read_manifest(&places)?;
+    let scene = Scene { places: &places, manifest: &manifest, start, run };
+    if request.dry_run {
+        let memory = Memory::read(&places.dest)?;
+        let ready = preflight::check(request, &places, &manifest, &memory, run)?;
+        return Ok(scene.planned(ready));
+    }
+    let held = Held::take(&places.dest, run)?;
+    let memory = Memory::read(&places.dest)?;
+    match preflight::check(request, &places, &manifest, &memory, run) {
+        Ok(ready) => Work { scene, memory }.carry_out(ready),
+        Err(error) => {
+            held.give_up()?;
+            Err(error)
+        }
+    }
+}
+
+/// The destination, held against other processes.
+struct Held<'a> {
+    lock: FolderLock,
+    dest: &'a Path,
+    /// Whether the folder was made for this.
+    made: bool,
+}
+
+impl<'a> Held<'a> {
+    fn take(dest: &'a Path, run: &Run<'_>) -> Result<Self, UnpackError> {
+        let made = fs::look(dest)? == Entry::Missing;
+        fs::create_dir_all(dest)?;
+        let lock = FolderLock::acquire(&dest.join(LOCK), run)?;
+        Ok(Self { lock, dest, made })
+    }
+
+    /// Leaves no trace of a run that was refused.
+    fn give_up(self) -> Result<(), UnpackError> {
+        drop(self.lock);
+        if self.made {
+            fs::remove_file(&self.dest.join(LOCK))?;
+            fs::remove_empty_folder(self.dest)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,339 @@
+//! One source, read once, and everything that is made of it.
+
+use std::path::{Path, PathBuf};
+
+use super::{UnpackError, files::Workshop, receipt::Intent};
+use crate::{
+    base::{Attributes, ContentId, Patch, Patched, ReadAt, Write},
+    formats::{self, FormatError, ParentPaths},
+    fs::{
+        self, ContentHasher, Existing, Finish, FsError, PatchedHasher, Sink, SourceFile, Stamp,
+        TempFile,
+    },
+    manifest::Residue,
+    plan::{FileRecord, FileSource, FileStep, RefDiskStep, Seen},
+};
+
+/// So many files are open for writing at once, for each worker.
+const OPEN: usize = 32;
+
+/// One source, and what is made of it.
+pub(super) struct Job<'a> {
+    pub(super) source: PathBuf,
+    /// How progress calls it.
+    pub(super) shown: String,
+    pub(super) length: u64,
+    /// The digest of the source.
+    pub(super) digest: ContentId,
+    /// What is written while the source streams by.
+    pub(super) targets: Vec<Target<'a>>,
+    /// What is cloned from the destination's store afterwards.
+    pub(super) clones: Vec<&'a FileStep>,
+    /// Where the RefDisk is in the destination's store, if it is to be there.
+    pub(super) in_store: Option<PathBuf>,
+    /// For a mid-chain RefDisk, the name of its parent in the pack.
+    pub(super) parent_file: Option<&'a str>,
+}
+
+/// Something made of a source.
+#[derive(Clone, Copy)]
+pub(super) enum Target<'a> {
+    /// A file of a VM.
+    File(&'a FileStep),
+    /// The RefDisk in the destination's store.
+    RefDisk(&'a RefDiskStep),
+}
+
+/// A target with the change that makes it of the source.
+struct Making<'a> {
+    target: Target<'a>,
+    path: PathBuf,
+    /// What lies over the source before any path is written.
+    residue: Patch,
+    /// All of it.
+    patch: Patch,
+}
+
+impl<'a> Job<'a> {
+    pub(super) fn to_read(&self) -> u64 {
+        if self.targets.is_empty() { 0 } else { self.length }
+    }
+
+    pub(super) fn carry_out(&self, shop: &Workshop<'_>) -> Result<Vec<FileRecord>, UnpackError> {
+        let source = SourceFile::open(&self.source, shop.run.meter)?;
+        let makings: Vec<_> = self
+            .targets
+            .iter()
+            .map(|target| self.making(*target, &source, shop))
+            .collect::<Result<_, _>>()?;
+        let mut records = Vec::new();
+        for makings in makings.chunks(OPEN) {
+            records.extend(self.copy(&source, makings, shop)?);
+        }
+        for step in &self.clones {
+            shop.run.go_on()?;
+            records.push(self.clone(&source, step, shop)?);
+        }
+        Ok(records)
+    }
+
+    fn making(
+        &self,
+        target: Target<'a>,
+        source: &SourceFile,
+        shop: &Workshop<'_>,
+    ) -> Result<Making<'a>, UnpackError> {
+        let residue = target.residue();
+        let mut patch = residue.clone();
+        if let Some(paths) = target.parent() {
+            patch.then(self.relink(source, &residue, paths)?);
+        }
+        Ok(Making { target, path: target.path(shop), residue, patch })
+    }
+
+    fn relink(
+        &self,
+        source: &SourceFile,
+        residue: &Patch,
+        paths: &ParentPaths,
+    ) -> Result<Patch, UnpackError> {
+        let file = Patched { file: source, patch: residue };
+        formats::relink(&file, paths).map_err(|error| self.format(error))
+    }
+
+    fn format(&self, source: FormatError) -> UnpackError {
+        UnpackError::Format { path: self.source.clone(), source }
+    }
+
+    /// Reads the source once, into its digest and everything that is made of it.
+    fn copy(
+        &self,
+        source: &SourceFile,
+        makings: &[Making<'_>],
+        shop: &Workshop<'_>,
+    ) -> Result<Vec<FileRecord>, UnpackError> {
+        let mut temps = Vec::with_capacity(makings.len());
+        for making in makings {
+            temps.push(Temp::beside(&making.path, source, shop)?);
+        }
+        let digests = self.pour(source, makings, &mut temps, shop)?;
+        let mut records = Vec::new();
+        for ((making, temp), written) in makings.iter().zip(temps).zip(digests) {
+            let mut file = temp.file;
+            file.apply(&making.patch)?;
+            records.extend(making.finish(file, written, self.length, shop)?);
+        }
+        Ok(records)
+    }
+
+    /// Returns the digest of each file as it will be, once the source proved to be right.
+    fn pour(
+        &self,
+        source: &SourceFile,
+        makings: &[Making<'_>],
+        temps: &mut [Temp],
+        shop: &Workshop<'_>,
+    ) -> Result<Vec<ContentId>, UnpackError> {
+        let mut content = ContentHasher::new();
+        let mut hashers: Vec<_> = makings.iter().map(|making| making.hashers(source)).collect();
+        let mut sinks: Vec<&mut dyn Sink> = vec![&mut content];
+        for Hashers { packed, written } in &mut hashers {
+            sinks.extend(packed.iter_mut().chain(written).map(|hasher| hasher as &mut dyn Sink));
+        }
+        for temp in temps.iter_mut().filter(|temp| !temp.cloned) {
+            sinks.push(&mut temp.file);
+        }
+        fs::stream(source, &mut sinks, shop.run)?;
+        let found = content.finish();
+        self.compare(found, self.digest)?;
+        let mut digests = Vec::with_capacity(makings.len());
+        for (making, hashers) in makings.iter().zip(hashers) {
+            let packed = hashers.packed.map_or(found, PatchedHasher::finish);
+            if let Target::File(step) = making.target {
+                self.compare(packed, step.packed)?;
+            }
+            digests.push(hashers.written.map_or(packed, PatchedHasher::finish));
+        }
+        Ok(digests)
+    }
+
+    fn compare(&self, found: ContentId, expected: ContentId) -> Result<(), UnpackError> {
+        if found == expected {
+            return Ok(());
+        }
+        Err(UnpackError::Damaged { path: self.source.clone(), found, expected })
+    }
+
+    /// Clones a file from the destination's store, whose copy has been proved; nothing is read
+    /// but headers.
+    fn clone(
+        &self,
+        source: &SourceFile,
+        step: &FileStep,
+        shop: &Workshop<'_>,
+    ) -> Result<FileRecord, UnpackError> {
+        let in_store = self.in_store.as_deref().unwrap_or(&self.source);
+        let stored = SourceFile::open(in_store, shop.run.meter)?;
+        let target = Target::File(step);
+        let mut patch = self.as_packed(source, &stored)?;
+        let making = self.making(target, source, shop)?;
+        patch.then(making.patch.clone());
+        let temp = TempFile::clone_of(&stored, &making.path, shop.run.meter)?;
+        let no_clone = || UnpackError::NoClone { path: in_store.to_owned() };
+        let mut temp = temp.ok_or_else(no_clone)?;
+        let written = patch.is_empty().then_some(self.digest);
+        temp.apply(&patch)?;
+        finish_file(step, temp, written, making.length(self.length), shop)
+    }
+
+    /// Returns the change that takes back what naming the parent changed in the store's copy.
+    fn as_packed(&self, source: &SourceFile, stored: &SourceFile) -> Result<Patch, UnpackError> {
+        let Some(parent) = self.parent_file else { return Ok(Patch::default()) };
+        if stored.len() == self.length {
+            // Store form depends on nothing that naming a parent changes.
+            return formats::store_form(stored, parent).map_err(|error| self.format(error));
+        }
+        // There was no room, and the copy grew: its paths lie where the pack's copy has data.
+        Err(self.format(FormatError::unsupported(
+            format!("the copy in the store, {} bytes long", stored.len()),
+            format!("a clone of a disk that was {} bytes long", source.len()),
+        )))
+    }
+}
+
+/// Digests of what is made of a source, as far as they are not the source's own.
+struct Hashers<'p> {
+    /// Of the file as it was packed.
+    packed: Option<PatchedHasher<'p>>,
+    /// Of the file as it is written, where it is to name its parent by other paths.
+    written: Option<PatchedHasher<'p>>,
+}
+
+/// A file under way.
+struct Temp {
+    file: TempFile,
+    /// Whether its bytes came by block clone.
+    cloned: bool,
+}
+
+impl Temp {
+    fn beside(path: &Path, source: &SourceFile, shop: &Workshop<'_>) -> Result<Self, UnpackError> {
+        let meter = shop.run.meter;
+        let folder = path.parent().unwrap_or(path);
+        let one_volume = fs::stamp(folder)?.key.volume == source.opened().key.volume;
+        if one_volume && let Some(file) = TempFile::clone_of(source, path, meter)? {
+            return Ok(Self { file, cloned: true });
+        }
+        Ok(Self { file: TempFile::create(path, meter)?, cloned: false })
+    }
+}
+
+impl<'a> Target<'a> {
+    fn residue(self) -> Patch {
+        match self {
+            Self::File(FileStep { source: FileSource::Store { residue, .. }, .. }) => as_patch(residue),
+            Self::File(_) | Self::RefDisk(_) => Patch::default(),
+        }
+    }
+
+    fn parent(self) -> Option<&'a ParentPaths> {
+        match self {
+            Self::File(step) => step.parent.as_ref(),
+            Self::RefDisk(step) => step.parent.as_ref(),
+        }
+    }
+}
+
+fn as_patch(residue: &Residue) -> Patch {
+    let write = |run: &crate::manifest::Run| Write::bytes(run.offset, run.bytes.as_slice());
+    if residue.is_empty() {
+        return Patch::default();
+    }
+    Patch::single(residue.0.iter().map(write).collect())
+}
+
+impl Making<'_> {
+    fn hashers(&self, source: &SourceFile) -> Hashers<'_> {
+        let hasher = |patch| PatchedHasher::new(patch, source.len());
+        Hashers {
+            packed: (!self.residue.is_empty()).then(|| hasher(&self.residue)),
+            written: (self.patch != self.residue).then(|| hasher(&self.patch)),
+        }
+    }
+
+    fn length(&self, source: u64) -> u64 {
+        self.patch.len_after(source)
+    }
+
+    fn finish(
+        &self,
+        temp: TempFile,
+        written: ContentId,
+        source_len: u64,
+        shop: &Workshop<'_>,
+    ) -> Result<Option<FileRecord>, UnpackError> {
+        match self.target {
+            Target::File(step) => {
+                let length = self.length(source_len);
+                finish_file(step, temp, Some(written), length, shop).map(Some)
+            }
+            Target::RefDisk(step) => finish_ref_disk(step, temp, shop).map(|()| None),
+        }
+    }
+}
+
+fn finish_file(
+    step: &FileStep,
+    temp: TempFile,
+    written: Option<ContentId>,
+    length: u64,
+    shop: &Workshop<'_>,
+) -> Result<FileRecord, UnpackError> {
+    shop.log.intend(Intent {
+        path: step.path.clone(),
+        packed: step.packed,
+        written,
+        length,
+        modified: step.modified,
+        parent: step.parent.clone(),
+    })?;
+    let existing = if step.action.replaces() { Existing::Replace } else { Existing::Refuse };
+    let stamp = temp.finish(&Finish {
+        modified: step.modified,
+        attributes: step.attributes,
+        existing,
+    })?;
+    let record = FileRecord {
+        path: step.path.clone(),
+        packed: step.packed,
+        written,
+        seen: Seen::new(&stamp, step.vhdx),
+        parent: step.parent.clone(),
+    };
+    shop.log.wrote(&record)?;
+    Ok(record)
+}
+
+fn finish_ref_disk(
+    step: &RefDiskStep,
+    temp: TempFile,
+    shop: &Workshop<'_>,
+) -> Result<(), UnpackError> {
+    let (Some(shelf), Some(disk)) = (shop.shelf, shop.manifest.ref_disk(&step.id)) else {
+        return Ok(());
+    };
+    let how = Finish {
+        modified: disk.modified,
+        attributes: Attributes { read_only: true, ..Attributes::default() },
+        existing: Existing::Refuse,
+    };
+    let stamp: Stamp = match temp.finish(&how) {
+        Ok(stamp) => stamp,
+        // Another lab, unpacked at the same time, may have brought the same.
+        Err(FsError::Exists { path }) => shelf
+            .has_come(shop.manifest, step, shop.run)?
+            .ok_or(UnpackError::Fs(FsError::Exists { path }))?,
+        Err(error) => return Err(error.into()),
+    };
+    shelf.register(shop.manifest, step, Some(&stamp), shop.run)
+}

@@ -1,0 +1,135 @@
+//! The folders an unpack works with.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+use super::{Request, UnpackError};
+use crate::{
+    base::{ContentId, RelPath},
+    fs::{self, Entry},
+    manifest::{Manifest, RefDisk, StorePlace},
+    plan::{Location, Roots},
+    report::{Code, Finding, Findings},
+};
+
+/// The folder of RefDisks, in a pack and in a destination.
+const STORE: &str = "RefDisk";
+
+/// The folders an unpack works with, all absolute.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    pub(super) pack: PathBuf,
+    pub(super) dest: PathBuf,
+    /// The store named on the command line.
+    named_store: Option<PathBuf>,
+    windows_dest: Option<String>,
+}
+
+impl Places {
+    pub(super) fn of(request: &Request) -> Result<Self, UnpackError> {
+        let store = request.store.as_deref().map(fs::absolute).transpose()?;
+        Ok(Self {
+            pack: fs::absolute(&request.pack)?,
+            dest: fs::absolute(&request.dest)?,
+            named_store: store,
+            windows_dest: request.windows_dest.clone(),
+        })
+    }
+
+    /// The store that the destination's VMs will use.
+    pub(super) fn store(&self) -> PathBuf {
+        let named = self.named_store.clone();
+        named.unwrap_or_else(|| self.dest.join(STORE))
+    }
+
+    /// Where a RefDisk of the pack is. In a shared store another pack may have named it: `names`.
+    pub(super) fn ref_disk(
+        &self,
+        manifest: &Manifest,
+        disk: &RefDisk,
+        names: &HashMap<ContentId, String>,
+    ) -> PathBuf {
+        match manifest.store {
+            StorePlace::Own => self.pack.join(STORE).join(&disk.file),
+            StorePlace::Shared => self.store().join(names.get(&disk.id).unwrap_or(&disk.file)),
+        }
+    }
+
+    pub(super) fn file(&self, path: &RelPath) -> PathBuf {
+        path.below(&self.dest)
+    }
+
+    /// Checks how the folders lie to each other, and returns them as texts.
+    pub(super) fn roots(&self, manifest: &Manifest, findings: &mut Findings) -> Option<Roots> {
+        self.check_apart(findings);
+        if manifest.store == StorePlace::Shared
+            && self.named_store.is_none()
+            && !manifest.ref_disks.is_empty()
+        {
+            findings.push(unnamed_store());
+        }
+        let roots = Roots {
+            dest: shown(&self.dest, findings)?,
+            store: shown(&self.store(), findings)?,
+            windows_dest: match &self.windows_dest {
+                None => None,
+                Some(text) => Some(windows(text, findings)?),
+            },
+        };
+        Some(roots)
+    }
+
+    fn check_apart(&self, findings: &mut Findings) {
+        let (pack, dest) = (&self.pack, &self.dest);
+        if dest.starts_with(pack) || pack.starts_with(dest) {
+            let message = format!("lies inside the pack `{}`, or around it", pack.display());
+            let message = if pack == dest { "is the pack itself".to_owned() } else { message };
+            findings.push(
+                Finding::error(Code::NameInUse, dest.display(), message)
+                    .next("unpack into a folder of its own; `labpack restore` undoes a pack in place"),
+            );
+        }
+        if self.store() == *dest {
+            findings.push(
+                Finding::error(Code::NameInUse, dest.display(), "is also named as the store")
+                    .next("name another folder with --store"),
+            );
+        }
+    }
+}
+
+fn unnamed_store() -> Finding {
+    let message = "the pack's RefDisks are in a store that other labs share";
+    Finding::error(Code::MissingRefDisk, Manifest::FILE_NAME, message)
+        .next("name the store with --store")
+}
+
+fn shown(path: &Path, findings: &mut Findings) -> Option<Location> {
+    let location = Location::here(path);
+    if location.is_none() {
+        let message = "is a path that cannot be written into a disk: not Unicode, or no drive or share";
+        findings.push(Finding::error(Code::BadName, path.display(), message));
+    }
+    location
+}
+
+fn windows(text: &str, findings: &mut Findings) -> Option<Location> {
+    let location = Location::windows(text);
+    if location.is_none() {
+        let message = "is no absolute Windows path, expected one such as `D:\\Labs`";
+        findings.push(Finding::error(Code::BadName, text, message));
+    }
+    location
+}
+
+/// Returns the folder at `path`, or the nearest above it that is there.
+pub(super) fn nearest_folder(path: &Path) -> Result<&Path, UnpackError> {
+    for above in path.ancestors() {
+        if fs::look(above)? != Entry::Missing {
+            return Ok(above);
+        }
+    }
+    Ok(path)
+}

@@ -1,0 +1,260 @@
+//! Everything that could go wrong, asked before a byte is written: one list of all problems.
+
+use std::{collections::HashMap, path::Path};
+
+use super::{
+    Request, UnpackError,
+    links::LinkTargets,
+    places::Places,
+    probe::{Probe, check_folders},
+    receipt::Memory,
+    refdisks::Stock,
+    ways::{self, Way},
+};
+use crate::{
+    base::{ContentId, Run},
+    fs::{self, Entry, Volume},
+    manifest::{self, Manifest, Place},
+    plan::{FileSource, Link, RefDiskAction, Roots, UnpackPlan, Wanted},
+    report::{Code, Finding, Findings},
+};
+
+/// The journal of a pack in place.
+const JOURNAL: &str = "labpack.journal";
+/// Windows' programs take no longer paths as a rule.
+const LONG: usize = 260;
+
+/// What an unpack stands on.
+pub(super) struct Ground<'a> {
+    pub(super) places: &'a Places,
+    pub(super) manifest: &'a Manifest,
+    pub(super) memory: &'a Memory,
+    roots: &'a Roots,
+    names: HashMap<ContentId, String>,
+    reset: bool,
+    run: &'a Run<'a>,
+}
+
+impl Ground<'_> {
+    /// Returns the plan for one way of linking.
+    pub(super) fn plan(&self, link: Link, stock: &Stock) -> Result<UnpackPlan, UnpackError> {
+        let mut plan = self.wanted(link);
+        stock.meet(&mut plan);
+        let targets = LinkTargets::of(self.places, &plan);
+        let probe = Probe {
+            places: self.places,
+            memory: self.memory,
+            targets: &targets,
+            run: self.run,
+        };
+        let standing = probe.standing(&plan)?;
+        plan.meet(&standing, self.reset);
+        Ok(plan)
+    }
+
+    fn wanted(&self, link: Link) -> UnpackPlan {
+        UnpackPlan::of(Wanted {
+            manifest: self.manifest,
+            link,
+            roots: self.roots,
+            names: &self.names,
+        })
+    }
+}
+
+/// What preflight found to be possible.
+pub(super) struct Ready {
+    pub(super) plan: UnpackPlan,
+    pub(super) why: String,
+    pub(super) stock: Stock,
+    pub(super) names: HashMap<ContentId, String>,
+    pub(super) findings: Findings,
+}
+
+/// Reads the manifest of the pack.
+pub(super) fn read_manifest(places: &Places) -> Result<Manifest, UnpackError> {
+    let path = places.pack.join(Manifest::FILE_NAME);
+    if fs::look(&path)? == Entry::Missing {
+        return Err(UnpackError::NoPack { path: places.pack.clone() });
+    }
+    let bytes = fs::read_bounded(&path, Manifest::MAX_BYTES)?;
+    manifest::read(&bytes).map_err(|source| UnpackError::Manifest { path, source })
+}
+
+/// Asks everything that could go wrong, and works out what is to be done.
+pub(super) fn check(
+    request: &Request,
+    places: &Places,
+    manifest: &Manifest,
+    memory: &Memory,
+    run: &Run<'_>,
+) -> Result<Ready, UnpackError> {
+    let mut findings = Findings::default();
+    let Some(roots) = places.roots(manifest, &mut findings) else {
+        return Err(UnpackError::Refused(findings));
+    };
+    check_pack(places, manifest, &mut findings)?;
+    if findings.any_error() {
+        return Err(UnpackError::Refused(findings));
+    }
+    let mut stock = Stock::open(places, run)?;
+    let names = stock.names(manifest);
+    check_ref_disks(places, manifest, &names, &mut findings)?;
+    let ground = Ground {
+        places,
+        manifest,
+        memory,
+        roots: &roots,
+        names,
+        reset: request.reset,
+        run,
+    };
+    if request.link != super::LinkMode::Copy {
+        // Which RefDisks are needed is the same for every way.
+        stock.look_for(&ground.wanted(Link::Relocate), manifest, &mut findings, run)?;
+    }
+    let Way { plan, why, clones } = ways::choose(request.link, &ground, &stock)?;
+    findings.extend(plan.findings.0.iter().cloned());
+    check_folders(places, &plan, &mut findings)?;
+    check_volumes(places, &plan, clones, &mut findings)?;
+    check_lengths(&roots, &plan, &mut findings);
+    if findings.any_error() {
+        return Err(UnpackError::Refused(findings));
+    }
+    let names = ground.names;
+    Ok(Ready { plan, why, stock, names, findings })
+}
+
+/// Holds the manifest against the pack's files, by name and length.
+fn check_pack(
+    places: &Places,
+    manifest: &Manifest,
+    findings: &mut Findings,
+) -> Result<(), UnpackError> {
+    if fs::look(&places.pack.join(JOURNAL))? != Entry::Missing {
+        findings.push(
+            Finding::error(Code::UnfinishedRun, JOURNAL, "the pack is not finished, or being restored")
+                .next("run the same `labpack pack` or `labpack restore` again; it goes on"),
+        );
+    }
+    for file in manifest.files().filter(|file| file.place == Place::Pack) {
+        let found = fs::look(&file.path.below(&places.pack))?;
+        findings.extend(fault(&found, file.length).map(|(missing, message)| {
+            let code = if missing { Code::MissingFile } else { Code::ContentDiffers };
+            again(code, file.path.as_str(), message)
+        }));
+    }
+    Ok(())
+}
+
+fn check_ref_disks(
+    places: &Places,
+    manifest: &Manifest,
+    names: &HashMap<ContentId, String>,
+    findings: &mut Findings,
+) -> Result<(), UnpackError> {
+    for disk in &manifest.ref_disks {
+        let found = fs::look(&places.ref_disk(manifest, disk, names))?;
+        findings.extend(fault(&found, disk.length).map(|(missing, message)| {
+            let code = if missing { Code::MissingRefDisk } else { Code::DamagedRefDisk };
+            again(code, &disk.file, message)
+        }));
+    }
+    Ok(())
+}
+
+/// Tells what is wrong with an entry that is to be a file so long, and whether it is missing.
+fn fault(found: &Entry, length: u64) -> Option<(bool, String)> {
+    match found {
+        Entry::File(stamp) if stamp.len == length => None,
+        Entry::File(stamp) => {
+            Some((false, format!("is {} bytes long, expected {length}", stamp.len)))
+        }
+        Entry::Missing => Some((true, "is named in labpack.json, and is not there".to_owned())),
+        _ => Some((true, "is named in labpack.json, and is no file".to_owned())),
+    }
+}
+
+fn again(code: Code, path: &str, message: String) -> Finding {
+    Finding::error(code, path, message).next("copy it again from where the lab was packed")
+}
+
+/// Bytes that are to go onto a volume, and the longest file among them.
+#[derive(Default)]
+struct Load {
+    bytes: u64,
+    longest: u64,
+}
+
+impl Load {
+    fn add(&mut self, length: u64, cloned: bool) {
+        self.longest = self.longest.max(length);
+        if !cloned {
+            self.bytes = self.bytes.saturating_add(length);
+        }
+    }
+
+    fn check(&self, volume: &Volume, path: &Path, findings: &mut Findings) {
+        if self.bytes > volume.free {
+            let message = format!("needs {} bytes, and {} are free", self.bytes, volume.free);
+            findings.push(
+                Finding::error(Code::NoSpace, path.display(), message)
+                    .next("make room, or unpack onto another volume"),
+            );
+        }
+        if let Some(max) = volume.max_file_len.filter(|&max| self.longest > max) {
+            let (longest, system) = (self.longest, &volume.file_system);
+            let message =
+                format!("{system} holds files of up to {max} bytes, and one of {longest} is to go there");
+            findings.push(
+                Finding::error(Code::FileTooLarge, path.display(), message)
+                    .next("unpack onto NTFS or ReFS"),
+            );
+        }
+    }
+}
+
+fn check_volumes(
+    places: &Places,
+    plan: &UnpackPlan,
+    clones: bool,
+    findings: &mut Findings,
+) -> Result<(), UnpackError> {
+    let store = places.store();
+    let (of_dest, of_store) = (fs::volume(&places.dest)?, fs::volume(&store)?);
+    let from_pack = clones && fs::volume(&places.pack)?.key == of_dest.key;
+    let (mut to_dest, mut to_store) = (Load::default(), Load::default());
+    for step in plan.files.iter().filter(|step| step.action.writes()) {
+        let stored = matches!(step.source, FileSource::Store { .. });
+        to_dest.add(step.length, from_pack || (stored && plan.link == Link::Reflink));
+    }
+    for step in plan.ref_disks.iter().filter(|step| step.action == RefDiskAction::Write) {
+        to_store.add(step.length, from_pack);
+    }
+    if of_dest.key == of_store.key {
+        to_dest.bytes = to_dest.bytes.saturating_add(to_store.bytes);
+        to_dest.longest = to_dest.longest.max(to_store.longest);
+    } else {
+        to_store.check(&of_store, &store, findings);
+    }
+    to_dest.check(&of_dest, &places.dest, findings);
+    Ok(())
+}
+
+fn check_lengths(roots: &Roots, plan: &UnpackPlan, findings: &mut Findings) {
+    if !cfg!(windows) && roots.windows_dest.is_none() {
+        return;
+    }
+    let files = plan.files.iter().map(|step| &step.path);
+    for path in files.chain(plan.links.iter().map(|step| &step.path)) {
+        let Some(shown) = roots.shown(&roots.dest.below(path)) else { continue };
+        let length = shown.text().encode_utf16().count();
+        if length >= LONG {
+            let message = format!("its path has {length} characters there, and Hyper-V takes {}", LONG - 1);
+            findings.push(
+                Finding::warning(Code::LongPath, path, message)
+                    .next("unpack into a folder with a shorter path"),
+            );
+        }
+    }
+}

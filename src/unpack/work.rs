@@ -1,0 +1,204 @@
+//! Carries out what preflight found possible, and takes down what was done.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
+
+use super::{
+    Counts, Outcome, Receipt, UnpackError,
+    files::{self, Workshop},
+    import_script, links,
+    places::Places,
+    preflight::Ready,
+    probe,
+    receipt::{Memory, RunLog},
+};
+use crate::{
+    base::{RelPath, Run},
+    export::examine,
+    fs::{self, Entry},
+    manifest::Manifest,
+    plan::{FileRecord, LinkRecord, UnpackPlan},
+    report::{Code, Finding, Findings},
+};
+
+/// What an unpack is about.
+#[derive(Clone, Copy)]
+pub(super) struct Scene<'a> {
+    pub(super) places: &'a Places,
+    pub(super) manifest: &'a Manifest,
+    pub(super) start: Instant,
+    pub(super) run: &'a Run<'a>,
+}
+
+impl Scene<'_> {
+    /// What a dry run answers.
+    pub(super) fn planned(self, ready: Ready) -> Outcome {
+        let Ready { plan, why, findings, .. } = ready;
+        let mut outcome = self.outcome(&plan, why, findings);
+        outcome.dry_run = true;
+        outcome.next = Some("run the same command without --dry-run".to_owned());
+        outcome.plan = Some(plan);
+        outcome
+    }
+
+    fn outcome(self, plan: &UnpackPlan, why: String, findings: Findings) -> Outcome {
+        let store = (!plan.ref_disks.is_empty()).then(|| self.places.store());
+        Outcome {
+            dest: self.places.dest.display().to_string(),
+            store: store.map(|store| store.display().to_string()),
+            link: plan.link,
+            why,
+            dry_run: false,
+            counts: Counts::of(plan, self.manifest.vms.len() as u64),
+            plan: None,
+            findings,
+            io: self.run.meter.totals(),
+            elapsed_seconds: self.start.elapsed().as_secs_f64(),
+            next: None,
+        }
+    }
+}
+
+/// An unpack under way.
+pub(super) struct Work<'a> {
+    pub(super) scene: Scene<'a>,
+    pub(super) memory: Memory,
+}
+
+impl Work<'_> {
+    pub(super) fn carry_out(mut self, mut ready: Ready) -> Result<Outcome, UnpackError> {
+        let mut findings = std::mem::take(&mut ready.findings);
+        if ready.plan.is_done() && !self.memory.interrupted {
+            let standing = links::carry_out(&ready.plan, self.scene.places, None, self.scene.run)?;
+            self.remember(BTreeMap::new(), standing);
+            self.write_receipt(&ready.plan, &mut findings)?;
+            return self.finish(&ready.plan, ready.why, findings);
+        }
+        self.prepare(&ready.plan)?;
+        let log = RunLog::begin(&self.scene.places.dest, ready.plan.link)?;
+        let (plan, why) = self.copy_and_link(ready, &log)?;
+        self.set_folder_times(&plan)?;
+        self.write_receipt(&plan, &mut findings)?;
+        log.close()?;
+        self.finish(&plan, why, findings)
+    }
+
+    fn copy_and_link(
+        &mut self,
+        ready: Ready,
+        log: &RunLog,
+    ) -> Result<(UnpackPlan, String), UnpackError> {
+        let Scene { places, manifest, run, .. } = self.scene;
+        let Ready { plan, why, stock, names, .. } = ready;
+        let uses_store = !plan.ref_disks.is_empty();
+        let shelf = if uses_store { Some(stock.begin(places, manifest, &plan, run)?) } else { None };
+        let shop = Workshop {
+            places,
+            manifest,
+            plan: &plan,
+            names: &names,
+            shelf: shelf.as_ref(),
+            log,
+            run,
+        };
+        let written = files::carry_out(&shop)?;
+        let made = links::carry_out(&plan, places, Some(log), run)?;
+        if let Some(shelf) = &shelf {
+            shelf.register_use(places, &plan, run)?;
+        }
+        self.remember(written, made);
+        Ok((plan, why))
+    }
+
+    /// Makes the folders, and removes temporary files that an interrupted run left.
+    fn prepare(&self, plan: &UnpackPlan) -> Result<(), UnpackError> {
+        let places = self.scene.places;
+        if self.memory.interrupted {
+            fs::remove_stale_temps(&places.dest)?;
+            fs::remove_stale_temps(&places.store())?;
+        }
+        for folder in probe::folders(plan) {
+            let folder = places.file(&folder);
+            fs::create_dir_all(&folder)?;
+            if self.memory.interrupted {
+                fs::remove_stale_temps(&folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives those folders their times back that were changed by what came into them.
+    fn set_folder_times(&self, plan: &UnpackPlan) -> Result<(), UnpackError> {
+        let files = plan.files.iter().filter(|step| step.action.writes()).map(|step| &step.path);
+        let changed: BTreeSet<RelPath> =
+            files.chain(links::made(plan)).filter_map(RelPath::folder).collect();
+        for folder in &plan.folders {
+            // The first run made them all.
+            if !self.memory.finished || changed.contains(&folder.path) {
+                fs::set_folder_time(&self.scene.places.file(&folder.path), folder.modified)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remember(&mut self, written: BTreeMap<RelPath, FileRecord>, links: Vec<LinkRecord>) {
+        written.into_values().for_each(|file| self.memory.wrote(file));
+        links.into_iter().for_each(|link| self.memory.linked(link));
+    }
+
+    fn write_receipt(&self, plan: &UnpackPlan, findings: &mut Findings) -> Result<(), UnpackError> {
+        let places = self.scene.places;
+        let store = (!plan.ref_disks.is_empty()).then(|| places.store());
+        let mut receipt = Receipt::new(&places.pack, store.as_deref(), plan.link);
+        receipt.ref_disks = plan.ref_disks.iter().map(|step| step.id).collect();
+        let files = plan.files.iter().map(|step| &step.path);
+        let planned: BTreeSet<_> = files.chain(plan.links.iter().map(|step| &step.path)).collect();
+        let mut stays = |path: &RelPath| -> Result<bool, UnpackError> {
+            if planned.contains(path) {
+                return Ok(true);
+            }
+            let stands = fs::look(&places.file(path))? != Entry::Missing;
+            findings.extend(stands.then(|| no_longer_packed(path)));
+            Ok(stands)
+        };
+        for file in self.memory.files.values() {
+            if stays(&file.path)? {
+                receipt.files.push(file.clone());
+            }
+        }
+        for link in self.memory.links.values() {
+            if stays(&link.path)? {
+                receipt.links.push(link.clone());
+            }
+        }
+        receipt.write(&places.dest)
+    }
+
+    /// Writes the script, and follows every chain where it is now.
+    fn finish(
+        self,
+        plan: &UnpackPlan,
+        why: String,
+        mut findings: Findings,
+    ) -> Result<Outcome, UnpackError> {
+        let Scene { places, manifest, run, .. } = self.scene;
+        let script = import_script::write(&places.dest, manifest, &mut findings)?;
+        let store = (!plan.ref_disks.is_empty()).then(|| places.store());
+        let stores: Vec<_> = store.into_iter().collect();
+        let examined = examine(std::slice::from_ref(&places.dest), &stores, run)?;
+        findings.extend(examined.all_findings().cloned());
+        let mut outcome = self.scene.outcome(plan, why, findings);
+        outcome.next = script.then(|| {
+            let script = places.dest.join(import_script::NAME);
+            format!("powershell -File \"{}\" -WhatIf", script.display())
+        });
+        Ok(outcome)
+    }
+}
+
+fn no_longer_packed(path: &RelPath) -> Finding {
+    let message = "was unpacked before and is not needed any more; it was left where it is";
+    Finding::note(Code::NoLongerPacked, path, message)
+}
