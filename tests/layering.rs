@@ -79,7 +79,8 @@ fn every_file_imports_only_what_its_layer_may_see() {
     for file in sources(&root) {
         let name = file.strip_prefix(&root).expect("found below it");
         let name = name.to_str().expect("names are ASCII").replace('\\', "/");
-        breaches.extend(check(&name, &std::fs::read_to_string(&file).unwrap()));
+        let text = std::fs::read_to_string(&file).expect("sources are text");
+        breaches.extend(check(&name, &text));
     }
     let list: String = breaches
         .iter()
@@ -202,8 +203,8 @@ impl fmt::Display for Breach {
 /// Every Rust file below `folder`, sorted.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in std::fs::read_dir(folder).expect("the sources are there") {
+        let path = entry.expect("the folder can be read").path();
         if path.is_dir() {
             found.extend(sources(&path));
         } else if path.extension().is_some_and(|extension| extension == "rs") {

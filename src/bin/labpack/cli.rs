@@ -237,8 +237,8 @@ pub(crate) enum Store {
         /// Say what would be removed and change nothing
         #[arg(short = 'n', long)]
         dry_run: bool,
-        /// Keep what was in use so recently: `90m`, `12h`, `7d`
-        #[arg(long, value_name = "TIME", default_value = "7d", value_parser = span)]
+        /// Keep what was asked for so recently: `90m`, `24h`, `7d`
+        #[arg(long, value_name = "TIME", default_value = "24h", value_parser = span)]
         grace: Duration,
     },
 }

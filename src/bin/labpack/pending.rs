@@ -5,11 +5,12 @@
     reason = "the fields are filled by the library that is to come"
 )]
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use labpack::{
-    base::{ContentId, IoTotals, Run},
+    base::{IoTotals, Run},
     manifest::Totals,
+    plan::Saving,
     report::Findings,
 };
 use serde::Serialize;
@@ -20,6 +21,8 @@ pub(crate) enum PendingError {
     NotYet,
     #[error("nothing was changed: see the findings")]
     Refused(Findings),
+    #[error("some files changed meanwhile and were left alone: see the findings")]
+    Kept(Findings),
 }
 
 pub(crate) mod pack {
@@ -37,24 +40,28 @@ pub(crate) mod pack {
     }
 
     #[derive(Debug, Serialize)]
-    pub(crate) struct Saving {
-        pub(crate) vm: String,
-        pub(crate) bytes: u64,
-        pub(crate) in_store: u64,
+    pub(crate) struct Outcome {
+        pub(crate) dry_run: bool,
+        pub(crate) packs: Vec<Packed>,
+        pub(crate) io: IoTotals,
+        pub(crate) seconds: f64,
     }
 
     #[derive(Debug, Serialize)]
-    pub(crate) struct Outcome {
+    pub(crate) struct Packed {
+        pub(crate) exports: Vec<PathBuf>,
         pub(crate) pack: PathBuf,
+        pub(crate) store: PathBuf,
+        pub(crate) resumed: bool,
         pub(crate) totals: Totals,
+        pub(crate) stored: u64,
+        pub(crate) removed: u64,
+        pub(crate) kept: u64,
         pub(crate) savings: Vec<Saving>,
         pub(crate) findings: Findings,
-        pub(crate) io: IoTotals,
     }
 
-    pub(crate) type PackError = PendingError;
-
-    pub(crate) fn pack(_: &Request, _: &Run<'_>) -> Result<Outcome, PackError> {
+    pub(crate) fn pack(_: &Request, _: &Run<'_>) -> Result<Outcome, PendingError> {
         Err(PendingError::NotYet)
     }
 
@@ -67,13 +74,17 @@ pub(crate) mod pack {
 
     #[derive(Debug, Serialize)]
     pub(crate) struct RestoreOutcome {
+        pub(crate) dry_run: bool,
+        pub(crate) export: PathBuf,
         pub(crate) files: u64,
         pub(crate) bytes: u64,
+        pub(crate) left_in_store: u64,
         pub(crate) findings: Findings,
         pub(crate) io: IoTotals,
+        pub(crate) seconds: f64,
     }
 
-    pub(crate) fn restore(_: &RestoreRequest, _: &Run<'_>) -> Result<RestoreOutcome, PackError> {
+    pub(crate) fn restore(_: &RestoreRequest, _: &Run<'_>) -> Result<RestoreOutcome, PendingError> {
         Err(PendingError::NotYet)
     }
 }
@@ -116,70 +127,7 @@ pub(crate) mod unpack {
         pub(crate) io: IoTotals,
     }
 
-    pub(crate) type UnpackError = PendingError;
-
-    pub(crate) fn unpack(_: &Request, _: &Run<'_>) -> Result<Outcome, UnpackError> {
-        Err(PendingError::NotYet)
-    }
-}
-
-pub(crate) mod store {
-    use super::*;
-
-    #[derive(Debug, Serialize)]
-    pub(crate) struct ListedRefDisk {
-        pub(crate) file: String,
-        pub(crate) id: ContentId,
-        pub(crate) length: u64,
-        pub(crate) users: Vec<String>,
-    }
-
-    #[derive(Debug, Serialize)]
-    pub(crate) struct StoreList {
-        pub(crate) ref_disks: Vec<ListedRefDisk>,
-        pub(crate) findings: Findings,
-    }
-
-    #[derive(Debug, Serialize)]
-    pub(crate) struct StoreReport {
-        pub(crate) ref_disks: u64,
-        pub(crate) bytes: u64,
-        pub(crate) findings: Findings,
-        pub(crate) io: IoTotals,
-    }
-
-    #[derive(Debug)]
-    pub(crate) struct GcOptions {
-        pub(crate) dry_run: bool,
-        pub(crate) grace: Duration,
-    }
-
-    #[derive(Debug, Serialize)]
-    pub(crate) struct RemovedRefDisk {
-        pub(crate) file: String,
-        pub(crate) length: u64,
-    }
-
-    #[derive(Debug, Serialize)]
-    pub(crate) struct GcReport {
-        pub(crate) removed: Vec<RemovedRefDisk>,
-        pub(crate) kept: u64,
-        pub(crate) findings: Findings,
-    }
-
-    pub(crate) fn list(_: &std::path::Path, _: &Run<'_>) -> Result<StoreList, PendingError> {
-        Err(PendingError::NotYet)
-    }
-
-    pub(crate) fn check(_: &std::path::Path, _: &Run<'_>) -> Result<StoreReport, PendingError> {
-        Err(PendingError::NotYet)
-    }
-
-    pub(crate) fn gc(
-        _: &std::path::Path,
-        _: &GcOptions,
-        _: &Run<'_>,
-    ) -> Result<GcReport, PendingError> {
+    pub(crate) fn unpack(_: &Request, _: &Run<'_>) -> Result<Outcome, PendingError> {
         Err(PendingError::NotYet)
     }
 }

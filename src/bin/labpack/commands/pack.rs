@@ -1,12 +1,15 @@
 //! `labpack pack`.
 
-use std::path::Path;
+use labpack::report::Findings;
 
 use super::Shell;
 use crate::{
     answer::{Answer, Failure},
     cli::Pack,
-    pending::pack::{self, Outcome, PackError, Request},
+    pending::{
+        PendingError as PackError,
+        pack::{self, Packed, Request},
+    },
     render::{Table, percent, plural, quoted, size},
 };
 
@@ -25,15 +28,18 @@ pub(super) fn carry_out(args: &Pack, shell: &Shell<'_>) -> Result<Answer, Failur
         all_parents: args.all_parents,
     };
     let outcome = pack::pack(&request, &shell.run).map_err(failure)?;
-    let text = shell.report(&outcome.findings, &summary(args, &outcome, shell));
-    let findings = outcome.findings.clone();
+    let findings = outcome.packs.iter().flat_map(|pack| &pack.findings);
+    let findings = Findings(findings.cloned().collect());
+    let packs = outcome.packs.iter();
+    let done: String = packs.map(|pack| summary(args, pack, shell)).collect();
+    let text = shell.report(&findings, &(done + &ending(args, shell)));
     Answer::new(text, &outcome, findings)
 }
 
 /// A refusal brings its reasons along.
 pub(super) fn failure(error: PackError) -> Failure {
     match error {
-        PackError::Refused(ref findings) => {
+        PackError::Refused(ref findings) | PackError::Kept(ref findings) => {
             let findings = findings.clone();
             Failure::refused(error, findings)
         }
@@ -41,31 +47,34 @@ pub(super) fn failure(error: PackError) -> Failure {
     }
 }
 
-fn summary(args: &Pack, outcome: &Outcome, shell: &Shell<'_>) -> String {
-    let totals = &outcome.totals;
+fn summary(args: &Pack, pack: &Packed, shell: &Shell<'_>) -> String {
+    let totals = &pack.totals;
     let saved = totals.export_bytes.saturating_sub(totals.packed_bytes);
-    let (found, stored) = (size(totals.export_bytes), size(totals.ref_disk_bytes));
-    let mut text = table(outcome).print(shell.paint);
+    let found = size(totals.export_bytes);
+    let mut text = table(pack).print(shell.paint) + "\n";
+    if pack.resumed {
+        text += "finished an interrupted run first\n";
+    }
     text += &format!(
-        "\nfound {found} in {} of {}; {} of {stored} {} for them all\n",
+        "found {found} in {} of {}\n",
         plural(totals.files, "file"),
         plural(totals.vms, "VM"),
-        plural(totals.ref_disks, "RefDisk"),
-        if totals.ref_disks == 1 {
-            "stands"
-        } else {
-            "stand"
-        },
     );
-    let share = percent(saved, totals.export_bytes);
+    text += &format!(
+        "{} {} in {}, for all who use them\n",
+        plural(totals.ref_disks, "RefDisk"),
+        size(totals.ref_disk_bytes),
+        quoted(&pack.store),
+    );
     let word = if args.dry_run { "would save" } else { "saved" };
+    let share = percent(saved, totals.export_bytes);
     text += &format!("{word} {} of {found} ({share})\n", size(saved));
-    text + &shell.io() + &next(args, &outcome.pack)
+    text + &next(args, pack)
 }
 
-fn table(outcome: &Outcome) -> Table {
-    let mut table = Table::new(["VM", "found", "left in the VM", "shared", "shared %"]);
-    for vm in &outcome.savings {
+fn table(pack: &Packed) -> Table {
+    let mut table = Table::new(["VM", "found", "left in the VM", "in the store", ""]);
+    for vm in &pack.savings {
         table.row([
             vm.vm.clone(),
             size(vm.bytes),
@@ -77,21 +86,27 @@ fn table(outcome: &Outcome) -> Table {
     table
 }
 
-/// The command to type next.
-fn next(args: &Pack, pack: &Path) -> String {
-    let store = args
-        .store
-        .as_deref()
-        .map(|store| format!(" --store {}", quoted(store)));
-    let store = store.unwrap_or_default();
+/// The commands to type next.
+fn next(args: &Pack, packed: &Packed) -> String {
     if args.dry_run {
-        return "nothing was changed; without --dry-run it will be\n".to_owned();
+        return String::new();
     }
-    let unpack = format!("next:  labpack unpack {} DEST{store}\n", quoted(pack));
-    let undo = format!("undo:  labpack restore {}{store}\n", quoted(pack));
+    let store = args.store.as_deref();
+    let store = store.map(|store| format!(" --store {}", quoted(store)));
+    let store = store.unwrap_or_default();
+    let pack = quoted(&packed.pack);
+    let unpack = format!("next:  labpack unpack {pack} DEST{store}\n");
     if args.output.is_some() {
         unpack
     } else {
-        unpack + &undo
+        unpack + &format!("undo:  labpack restore {pack}{store}\n")
     }
+}
+
+fn ending(args: &Pack, shell: &Shell<'_>) -> String {
+    let mut text = shell.io();
+    if args.dry_run {
+        text += "nothing was changed; without --dry-run it will be\n";
+    }
+    text
 }

@@ -25,7 +25,14 @@ pub(super) fn carry_out(args: &Restore, shell: &Shell<'_>) -> Result<Answer, Fai
         "brought back"
     };
     let (files, bytes) = (plural(outcome.files, "file"), size(outcome.bytes));
-    let done = format!("{word} {files}, {bytes}\n{}", shell.io());
+    let mut done = format!("{word} {files}, {bytes}\n");
+    if outcome.left_in_store > 0 {
+        let left = plural(outcome.left_in_store, "RefDisk");
+        done += &format!(
+            "{left} left in the shared store: `labpack store gc` removes what nobody uses\n"
+        );
+    }
+    done += &shell.io();
     let text = shell.report(&outcome.findings, &done);
     let findings = outcome.findings.clone();
     Answer::new(text, &outcome, findings)

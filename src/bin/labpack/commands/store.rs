@@ -1,13 +1,17 @@
 //! `labpack store list`, `check` and `gc`.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
+
+use labpack::{
+    report::Findings,
+    store::{self, GcOptions, ListedRefDisk},
+};
 
 use super::Shell;
 use crate::{
     answer::{Answer, Failure},
     cli::Store,
-    pending::store::{self, GcOptions},
-    render::{Table, plural, size},
+    render::{Table, clean, plural, size},
 };
 
 /// Looks after a store.
@@ -22,20 +26,44 @@ pub(super) fn carry_out(command: &Store, shell: &Shell<'_>) -> Result<Answer, Fa
             store,
             dry_run,
             grace,
-        } => gc(store, *dry_run, *grace, shell),
+        } => {
+            let options = GcOptions {
+                dry_run: *dry_run,
+                grace: *grace,
+            };
+            gc(store, options, shell)
+        }
     }
 }
 
 fn list(path: &Path, shell: &Shell<'_>) -> Result<Answer, Failure> {
     let list = store::list(path, &shell.run)?;
-    let mut table = Table::new(["RefDisk", "size", "used by"]);
-    for disk in &list.ref_disks {
-        let users = plural(disk.users.len() as u64, "pack");
-        table.row([disk.file.clone(), size(disk.length), users]);
+    let mut table = Table::new(["RefDisk", "size", "used by", "last used"]);
+    for disk in &list.entries {
+        table.row([
+            disk.file.clone(),
+            length(disk),
+            plural(disk.used_by.len() as u64, "pack"),
+            disk.last_used.clone(),
+        ]);
     }
-    let text = shell.report(&list.findings, &table.print(shell.paint));
-    let findings = list.findings.clone();
-    Answer::new(text, &list, findings)
+    let number = plural(list.entries.len() as u64, "RefDisk");
+    let mut text = table.print(shell.paint) + "\n";
+    for user in &list.users {
+        let state = serde_json::to_value(user.state)?;
+        let state = state.as_str().unwrap_or_default();
+        text += &format!("used by {} ({state})\n", clean(&user.path));
+    }
+    text += &format!("{number}, {}\n", size(list.bytes));
+    Answer::new(text, &list, Findings::default())
+}
+
+fn length(disk: &ListedRefDisk) -> String {
+    if disk.present {
+        size(disk.length)
+    } else {
+        "not there".to_owned()
+    }
 }
 
 fn check(path: &Path, shell: &Shell<'_>) -> Result<Answer, Failure> {
@@ -52,28 +80,22 @@ fn check(path: &Path, shell: &Shell<'_>) -> Result<Answer, Failure> {
     Answer::new(text, &report, findings)
 }
 
-fn gc(path: &Path, dry_run: bool, grace: Duration, shell: &Shell<'_>) -> Result<Answer, Failure> {
-    let report = store::gc(path, &GcOptions { dry_run, grace }, &shell.run)?;
-    let word = if dry_run { "would remove" } else { "removed" };
-    let bytes = report
-        .removed
-        .iter()
-        .map(|disk| disk.length)
-        .fold(0, u64::saturating_add);
-    let number = plural(report.removed.len() as u64, "RefDisk");
-    let mut done: String = report
-        .removed
-        .iter()
-        .map(|disk| {
-            format!(
-                "{word} {} ({})\n",
-                crate::render::clean(&disk.file),
-                size(disk.length)
-            )
-        })
-        .collect();
+fn gc(path: &Path, options: GcOptions, shell: &Shell<'_>) -> Result<Answer, Failure> {
+    let report = store::gc(path, options, &shell.run)?;
+    let word = if options.dry_run {
+        "would remove"
+    } else {
+        "removed"
+    };
+    let mut done = String::new();
+    for disk in &report.removed {
+        let (file, length) = (clean(&disk.file), size(disk.length));
+        done += &format!("{word} {file} ({length}, last used {})\n", disk.last_used);
+    }
+    let gone = plural(report.removed.len() as u64, "RefDisk");
     let kept = plural(report.kept, "RefDisk");
-    done += &format!("{word} {number}, {}; {kept} kept\n", size(bytes));
+    let (freed, left) = (size(report.removed_bytes), size(report.kept_bytes));
+    done += &format!("{word} {gone}, {freed}; {kept}, {left}, stay\n");
     let text = shell.report(&report.findings, &done);
     let findings = report.findings.clone();
     Answer::new(text, &report, findings)

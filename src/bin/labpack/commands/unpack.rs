@@ -4,7 +4,10 @@ use super::Shell;
 use crate::{
     answer::{Answer, Failure},
     cli::{self, Unpack},
-    pending::unpack::{self, LinkMode, Outcome, Request, UnpackError},
+    pending::{
+        PendingError as UnpackError,
+        unpack::{self, LinkMode, Outcome, Request},
+    },
     render::{clean, plural, quoted},
 };
 
