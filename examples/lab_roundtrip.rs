@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     show(&format!("Unpacked by {}", outcome.link), &vms)?;
 
     let report = verify::verify(&[vms], &verify::Options::default(), &run)?;
-    println!("verified: {} chains are sound, {} are broken", report.chains.sound, report.chains.broken);
+    println!("verified: {} chains are good, {} are broken", report.chains.ok, report.chains.broken);
     if report.chains.broken > 0 {
         return Err("a chain does not verify".into());
     }
@@ -62,13 +62,13 @@ fn make_export(export: &Path) -> Result<(), Box<dyn Error>> {
     let base = Made::base(DiskFormat::Vhdx, "Server2025.vhdx", 1);
     let patched = Made::child(&base, "Server2025 patched.vhdx", 2);
     let old = Made::base(DiskFormat::Vhd, "Server2008.vhd", 3);
-    for (vm, chain) in [
+    for (number, (vm, chain)) in (10..).zip([
         ("DC01", vec![&base]),
         ("SQL01", vec![&base]),
         ("APP01", vec![&base, &patched]),
         ("OLD01", vec![&old]),
         ("OLD02", vec![&old]),
-    ] {
+    ]) {
         let disks = export.join(vm).join("Virtual Hard Disks");
         fs::create_dir_all(&disks)?;
         fs::create_dir_all(export.join(vm).join("Snapshots"))?;
@@ -79,7 +79,6 @@ fn make_export(export: &Path) -> Result<(), Box<dyn Error>> {
             disk.write_to(&disks)?;
         }
         let parent = chain.last().ok_or("a VM has a parent disk")?;
-        let number = u8::try_from(vm.len())? + vm.as_bytes()[0] + vm.as_bytes()[vm.len() - 1];
         Made::child(parent, &format!("{vm}.{}", parent.extension()), number).write_to(&disks)?;
     }
     Ok(())
