@@ -224,6 +224,9 @@ impl TempFile {
             system::dress(&self.file, how.modified, how.attributes)
         })?;
         seam::step(StepKind::Flush, &self.path, || self.file.sync_all())?;
+        let key = system::stamp_of(&self.file)
+            .map_err(FsError::when("look at", &self.path))?
+            .key;
         // The lock is held until the new name stands, or somebody might clear the old one away.
         let rename = match how.existing {
             Existing::Refuse => system::rename_new,
@@ -232,7 +235,10 @@ impl TempFile {
         deeds::rename_step(&self.path, &self.final_path, rename)?;
         self.finished = true;
         deeds::sync_folder_of(&self.final_path)?;
-        system::stamp_of(&self.file).map_err(FsError::when("look at", &self.final_path))
+        let done = system::stamp_of(&self.file);
+        let done = done.map_err(FsError::when("look at", &self.final_path))?;
+        // Wine no longer knows the volume of a handle whose file was renamed.
+        Ok(Stamp { key, ..done })
     }
 
     /// Reads what was written so far.

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, BufRead, BufReader, Write as _},
-    path::{Path, PathBuf},
+    path::{MAIN_SEPARATOR_STR, Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
@@ -16,8 +16,7 @@ use super::{
     *,
 };
 use crate::base::{
-    Attributes, ByteRange, ContentId, FileTime, IoMeter, Patch, Progress, ReadAt, Run, Silent,
-    Write,
+    Attributes, ByteRange, ContentId, FileTime, IoMeter, Patch, Progress, Run, Silent, Write,
 };
 
 const MIB: usize = 1 << 20;
@@ -173,7 +172,7 @@ fn a_copy_reads_each_byte_once_and_holes_not_at_all() {
     assert!(fs::read(&to).unwrap() == whole, "the copy differs");
     let totals = meter.totals();
     assert_eq!(totals.read + totals.skipped, done.len);
-    assert!(totals.written <= MIB as u64 + (64 << 10), "{totals:?}");
+    assert!(totals.written <= MIB as u64 + 2 * (64 << 10), "{totals:?}");
     if totals.skipped == 0 {
         println!("skipped: this file system shows no holes");
         return;
@@ -317,6 +316,7 @@ fn only_ordinary_files_are_opened_and_a_pipe_makes_nobody_wait() {
     };
     assert!(refused(&link).contains("symbolic link"));
     assert!(refused(dir.path()).contains("folder"));
+    use crate::base::ReadAt;
     let mut bytes = [0; 5];
     let through = SourceFile::open_following(&link, &meter()).unwrap();
     through.read_exact_at(&mut bytes, 0).unwrap();
@@ -450,21 +450,25 @@ fn a_hard_link_is_the_same_file_and_never_replaces() {
     ));
 }
 
-#[cfg(unix)]
 #[test]
 fn a_walk_is_sorted_and_reports_links_and_bad_names() {
+    // Wine makes no links, and Windows no such name.
+    let links = cfg!(unix);
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
     create_dir_all(&root.join("b").join("sub")).unwrap();
-    for file in ["b/sub/x", "b.txt", "a", "b/nul"] {
+    for file in ["b/sub/x", "b.txt", "a"] {
         fs::write(root.join(file), file).unwrap();
     }
-    symlink_file(Path::new("/nowhere"), &root.join("link")).unwrap();
-    symlink_file(root, &root.join("loop")).unwrap();
+    if links {
+        fs::write(root.join("b/nul"), "").unwrap();
+        symlink_file(Path::new("/nowhere"), &root.join("link")).unwrap();
+        symlink_file(root, &root.join("loop")).unwrap();
+    }
     let seen: Vec<_> = walk(root)
         .map(|found| match found {
             Ok(Found { path, entry }) => (
-                path.to_string(),
+                path.below(Path::new("")).display().to_string(),
                 match entry {
                     Entry::File(stamp) => format!("file of {}", stamp.len),
                     Entry::Folder(_) => "folder".to_owned(),
@@ -488,10 +492,12 @@ fn a_walk_is_sorted_and_reports_links_and_bad_names() {
         ("link", "link to /nowhere"),
         ("loop", &format!("link to {}", root.display())),
     ];
-    assert_eq!(
-        seen,
-        expected.map(|(path, what)| (path.to_owned(), what.to_owned()))
-    );
+    let expected: Vec<_> = expected
+        .into_iter()
+        .filter(|(path, _)| links || !["b/nul", "link", "loop"].contains(path))
+        .map(|(path, what)| (path.replace('/', MAIN_SEPARATOR_STR), what.to_owned()))
+        .collect();
+    assert_eq!(seen, expected);
     let missing: Vec<_> = walk(&root.join("missing")).collect();
     assert!(matches!(missing.as_slice(), [Err(bad)] if bad.why.contains("cannot be read")));
 }

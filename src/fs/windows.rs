@@ -152,11 +152,13 @@ fn decrypt(path: &Path) {
     }
 }
 
-/// Opens a file or folder to set its time or attributes; a read-only file is no obstacle.
+/// Opens a file or folder to set its time and attributes. Windows does so for a read-only file
+/// too; Wine wants the attribute off, which whoever sets attributes next makes good.
 pub(super) fn open_for_attributes(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.access_mode(FILE_READ_ATTRIBUTES | FILE_WRITE_ATTRIBUTES);
-    open(options.share_mode(SHARE_ALL), path, false)
+    options.share_mode(SHARE_ALL);
+    despite_read_only(path, || open(&mut options.clone(), path, false))
 }
 
 fn open_to_look(path: &Path, follow: bool) -> io::Result<File> {
@@ -416,18 +418,16 @@ fn despite_read_only<T>(path: &Path, deed: impl Fn() -> io::Result<T>) -> io::Re
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => error,
         done => return done,
     };
-    let Ok(file) = open_for_attributes(path) else {
-        return Err(denied);
+    let before = match path.symlink_metadata() {
+        Ok(found) if found.permissions().readonly() && !found.is_dir() => found.permissions(),
+        _ => return Err(denied),
     };
-    let read_only = file.metadata()?.permissions().readonly();
-    if !read_only || file.metadata()?.is_dir() {
-        return Err(denied);
-    }
-    set_read_only(&file, false)?;
-    drop(file); // some file systems do not replace what is open
+    let mut writable = before.clone();
+    writable.set_readonly(false);
+    fs::set_permissions(path, writable)?;
     deed().inspect_err(|_| {
         // The first error is the one to hear of.
-        let _ = open_for_attributes(path).and_then(|file| set_read_only(&file, true));
+        let _ = fs::set_permissions(path, before);
     })
 }
 
