@@ -2,7 +2,6 @@
 
 #[cfg(target_os = "linux")]
 use std::process::{Command, Stdio};
-use std::{fs, path::Path};
 
 use super::*;
 
