@@ -1,7 +1,7 @@
 //! The file system as Windows has it.
 //!
 //! Long paths: `std` turns what it hands to the system into `\\?\` form itself where that is
-//! needed; [`wide`] does the same for the calls made here.
+//! needed; [`long_path`] does the same for the calls made here.
 
 #![expect(unsafe_code, reason = "these calls have no safe form in std")]
 
@@ -16,10 +16,12 @@ use std::{
     },
     path::{Path, PathBuf},
     ptr::{from_mut, from_ref, null_mut},
+    thread::sleep,
+    time::Duration,
 };
 
 use windows_sys::Win32::{
-    Foundation::ERROR_MORE_DATA,
+    Foundation::{ERROR_MORE_DATA, ERROR_SHARING_VIOLATION},
     Storage::FileSystem::{
         BY_HANDLE_FILE_INFORMATION, DecryptFileW, FILE_ATTRIBUTE_ARCHIVE,
         FILE_ATTRIBUTE_COMPRESSED, FILE_ATTRIBUTE_ENCRYPTED, FILE_ATTRIBUTE_HIDDEN,
@@ -38,6 +40,12 @@ use windows_sys::Win32::{
     },
 };
 
+mod long_path;
+mod read_only;
+
+pub(super) use read_only::{Writable, sync_file};
+
+use self::{long_path::wide, read_only::despite_read_only};
 use super::{Entry, FileKey, Stamp, Volume, volume::FAT_MAX};
 use crate::base::{Attributes, FileTime};
 
@@ -152,11 +160,13 @@ fn decrypt(path: &Path) {
     }
 }
 
-/// Opens a file or folder to set its time or attributes; a read-only file is no obstacle.
+/// Opens a file or folder to set its time and attributes. Windows does so for a read-only file
+/// too; Wine wants the attribute off, which whoever sets attributes next makes good.
 pub(super) fn open_for_attributes(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.access_mode(FILE_READ_ATTRIBUTES | FILE_WRITE_ATTRIBUTES);
-    open(options.share_mode(SHARE_ALL), path, false)
+    options.share_mode(SHARE_ALL);
+    despite_read_only(path, || open(&mut options.clone(), path, false))
 }
 
 fn open_to_look(path: &Path, follow: bool) -> io::Result<File> {
@@ -407,78 +417,6 @@ fn set_read_only(file: &File, on: bool) -> io::Result<()> {
     set_basic_info(file, 0, bits | plain_if_none(bits))
 }
 
-/// Tries `deed`, and where access is denied because `path` is read-only, tries again without the
-/// attribute, which comes back if that fails too.
-///
-/// On a file with several names the attribute is gone from all of them afterwards.
-fn despite_read_only<T>(path: &Path, deed: impl Fn() -> io::Result<T>) -> io::Result<T> {
-    let denied = match deed() {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => error,
-        done => return done,
-    };
-    let Ok(file) = open_for_attributes(path) else {
-        return Err(denied);
-    };
-    let read_only = file.metadata()?.permissions().readonly();
-    if !read_only || file.metadata()?.is_dir() {
-        return Err(denied);
-    }
-    set_read_only(&file, false)?;
-    drop(file); // some file systems do not replace what is open
-    deed().inspect_err(|_| {
-        // The first error is the one to hear of.
-        let _ = open_for_attributes(path).and_then(|file| set_read_only(&file, true));
-    })
-}
-
-/// A file open for writing that may have been read-only before.
-pub(super) struct Writable {
-    file: File,
-    was_read_only: bool,
-}
-
-impl Writable {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let was_read_only = stamp_at(path, false)?.attributes.read_only;
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).share_mode(NO_WRITERS);
-        let file = despite_read_only(path, || ordinary(open(&mut options.clone(), path, false)?))?;
-        Ok(Self {
-            file,
-            was_read_only,
-        })
-    }
-
-    pub(super) fn file(&self) -> &File {
-        &self.file
-    }
-
-    pub(super) fn close(mut self) -> io::Result<()> {
-        self.restore()
-    }
-
-    fn restore(&mut self) -> io::Result<()> {
-        if std::mem::take(&mut self.was_read_only) {
-            set_read_only(&self.file, true)?;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Writable {
-    fn drop(&mut self) {
-        // Only on the way out of an error, which is what the user hears of.
-        let _ = self.restore();
-    }
-}
-
-/// Windows flushes through a handle that may write, and through no other.
-pub(super) fn sync_file(path: &Path) -> io::Result<()> {
-    let writable = Writable::open(path)?;
-    writable.file().sync_all()?;
-    writable.close()
-}
-
 /// Windows cannot flush a folder; renames are written through instead.
 pub(super) fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
@@ -500,8 +438,25 @@ pub(super) fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
     })
 }
 
+/// How often, and how far apart, a rename is tried that somebody stands in the way of: virus
+/// scanners look at every new file for a moment.
+const RENAME_TRIES: u32 = 20;
+const RENAME_PAUSE: Duration = Duration::from_millis(50);
+
 fn move_file(from: &Path, to: &Path, flags: u32) -> io::Result<()> {
     let (from, to) = (wide(from)?, wide(to)?);
+    let sharing = Some(ERROR_SHARING_VIOLATION.cast_signed());
+    for _ in 1..RENAME_TRIES {
+        match move_once(&from, &to, flags) {
+            Err(error) if error.raw_os_error() == sharing => sleep(RENAME_PAUSE),
+            done => return done,
+        }
+    }
+    move_once(&from, &to, flags)
+}
+
+/// Both paths end in a zero, as [`wide`] makes them.
+fn move_once(from: &[u16], to: &[u16], flags: u32) -> io::Result<()> {
     // SAFETY: both paths end in a zero and live through the call.
     if unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), flags) } == 0 {
         return Err(io::Error::last_os_error());
@@ -543,32 +498,6 @@ pub(super) fn junction(target: &Path, link: &Path) -> io::Result<()> {
 
 pub(super) fn absolute(path: &Path) -> io::Result<PathBuf> {
     std::path::absolute(path)
-}
-
-/// The longest path that goes to the system as it is.
-const SHORT: usize = 240;
-
-/// The path as the system takes it: zero at the end, `\\?\` in front where it is long.
-fn wide(path: &Path) -> io::Result<Vec<u16>> {
-    let whole = std::path::absolute(path)?;
-    let mut units: Vec<u16> = whole.as_os_str().encode_wide().collect();
-    if units.contains(&0) {
-        return Err(not_a("the path has a zero character in it"));
-    }
-    let starts = |text: &str| {
-        text.encode_utf16()
-            .eq(units.iter().copied().take(text.len()))
-    };
-    if units.len() >= SHORT && !starts(r"\\?\") && !starts(r"\\.\") {
-        let (prefix, drop) = if starts(r"\\") {
-            (r"\\?\UNC\", 2)
-        } else {
-            (r"\\?\", 0)
-        };
-        units.splice(..drop, prefix.encode_utf16());
-    }
-    units.push(0);
-    Ok(units)
 }
 
 pub(super) fn volume(path: &Path) -> io::Result<Volume> {
@@ -639,25 +568,6 @@ fn free(root: &[u16]) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn text(path: &str) -> String {
-        let mut units = wide(Path::new(path)).unwrap();
-        assert_eq!(units.pop(), Some(0));
-        String::from_utf16(&units).unwrap()
-    }
-
-    #[test]
-    fn long_paths_get_the_prefix_and_short_ones_do_not() {
-        let long = "x".repeat(250);
-        assert_eq!(text(r"C:\a/b\..\c"), r"C:\a\c");
-        assert_eq!(text(&format!(r"C:\{long}")), format!(r"\\?\C:\{long}"));
-        assert_eq!(
-            text(&format!(r"\\srv\lab\{long}")),
-            format!(r"\\?\UNC\srv\lab\{long}")
-        );
-        let prefixed = format!(r"\\?\C:\{long}");
-        assert_eq!(text(&prefixed), prefixed);
-    }
 
     #[test]
     fn times_before_1970_come_back_and_before_1601_are_refused() {
