@@ -20,22 +20,19 @@ pub(crate) struct Answer {
 impl Answer {
     /// An answer whose document has the fields of `body`.
     ///
-    /// # Errors
-    /// Where `body` cannot be JSON, such as a path that is not Unicode.
-    pub(crate) fn new(
-        text: String,
-        body: &impl Serialize,
-        findings: Findings,
-    ) -> Result<Self, Failure> {
-        let body = match serde_json::to_value(body)? {
-            Value::Object(fields) => fields,
-            other => Map::from_iter([("result".to_owned(), other)]),
+    /// A path that is not Unicode has no JSON. The work is done all the same: the document then
+    /// says only why it is short.
+    pub(crate) fn new(text: String, body: &impl Serialize, findings: Findings) -> Self {
+        let body = match serde_json::to_value(body) {
+            Ok(Value::Object(fields)) => fields,
+            Ok(other) => Map::from_iter([("result".to_owned(), other)]),
+            Err(error) => Map::from_iter([("incomplete".to_owned(), error.to_string().into())]),
         };
-        Ok(Self {
+        Self {
             text,
             body,
             findings,
-        })
+        }
     }
 
     /// How the command ended.
@@ -104,6 +101,16 @@ fn is_cancelled(error: &(dyn std::error::Error + 'static)) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_without_json_makes_the_document_short_and_no_failure() {
+        use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
+        let odd = Path::new(OsStr::from_bytes(b"lab\xff"));
+        let answer = Answer::new(String::new(), &odd, Findings::default());
+        assert_eq!(answer.exit(), Exit::Done);
+        assert!(answer.body.contains_key("incomplete"));
+    }
 
     #[test]
     fn an_interruption_is_told_from_an_error_however_deep_it_lies() {

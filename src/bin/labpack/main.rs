@@ -9,7 +9,6 @@ mod cli;
 mod commands;
 mod exit;
 mod json;
-mod pending;
 mod progress;
 mod render;
 mod terminal;

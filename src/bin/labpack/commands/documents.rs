@@ -38,7 +38,7 @@ pub(super) fn man(words: &[String]) -> Result<Answer, Failure> {
 fn document(bytes: Vec<u8>) -> Result<Answer, Failure> {
     let text = String::from_utf8(bytes)?;
     let body = json!({ "text": text });
-    Answer::new(text, &body, Findings::default())
+    Ok(Answer::new(text, &body, Findings::default()))
 }
 
 #[cfg(test)]

@@ -1,16 +1,16 @@
 //! `labpack pack`.
 
-use labpack::report::Findings;
+use labpack::{
+    pack::{self, PackError, Packed, Request},
+    plan::{PackPlan, Saving},
+    report::Findings,
+};
 
 use super::Shell;
 use crate::{
     answer::{Answer, Failure},
     cli::Pack,
-    pending::{
-        PendingError as PackError,
-        pack::{self, Packed, Request},
-    },
-    render::{Table, percent, plural, quoted, size},
+    render::{Table, clean, percent, plural, quoted, size},
 };
 
 /// Packs exports, in place or into a new folder.
@@ -33,7 +33,7 @@ pub(super) fn carry_out(args: &Pack, shell: &Shell<'_>) -> Result<Answer, Failur
     let packs = outcome.packs.iter();
     let done: String = packs.map(|pack| summary(args, pack, shell)).collect();
     let text = shell.report(&findings, &(done + &ending(args, shell)));
-    Answer::new(text, &outcome, findings)
+    Ok(Answer::new(text, &outcome, findings))
 }
 
 /// A refusal brings its reasons along.
@@ -49,9 +49,10 @@ pub(super) fn failure(error: PackError) -> Failure {
 
 fn summary(args: &Pack, pack: &Packed, shell: &Shell<'_>) -> String {
     let totals = &pack.totals;
-    let saved = totals.export_bytes.saturating_sub(totals.packed_bytes);
     let found = size(totals.export_bytes);
-    let mut text = table(pack).print(shell.paint) + "\n";
+    let mut text = pack.plan.as_ref().map_or_else(String::new, steps);
+    text += &table(&pack.savings).print(shell.paint);
+    text.push('\n');
     if pack.resumed {
         text += "finished an interrupted run first\n";
     }
@@ -61,22 +62,43 @@ fn summary(args: &Pack, pack: &Packed, shell: &Shell<'_>) -> String {
         plural(totals.vms, "VM"),
     );
     text += &format!(
-        "{} {} in {}, for all who use them\n",
+        "{}, {}, in {}\n",
         plural(totals.ref_disks, "RefDisk"),
         size(totals.ref_disk_bytes),
         quoted(&pack.store),
     );
     let word = if args.dry_run { "would save" } else { "saved" };
+    let saved = pack.saved_bytes();
     let share = percent(saved, totals.export_bytes);
     text += &format!("{word} {} of {found} ({share})\n", size(saved));
     text + &next(args, pack)
 }
 
-fn table(pack: &Packed) -> Table {
+/// What a dry run would do, file by file.
+fn steps(plan: &PackPlan) -> String {
+    let mut text = String::new();
+    for entry in &plan.entries {
+        let (from, file) = (clean(entry.from.as_str()), clean(&entry.file));
+        text += &format!("store   {from} as {file}\n");
+    }
+    for removal in &plan.removals {
+        text += &format!("remove  {}\n", clean(removal.path.as_str()));
+    }
+    for placed in &plan.placed {
+        text += &format!("keep    {}\n", clean(placed.path.as_str()));
+    }
+    text + "\n"
+}
+
+fn table(savings: &[Saving]) -> Table {
     let mut table = Table::new(["VM", "found", "left in the VM", "in the store", ""]);
-    for vm in &pack.savings {
+    for vm in savings {
+        let name = match vm.vm.as_str() {
+            "" => "(no VM)",
+            name => name,
+        };
         table.row([
-            vm.vm.clone(),
+            name.to_owned(),
             size(vm.bytes),
             size(vm.bytes.saturating_sub(vm.in_store)),
             size(vm.in_store),
@@ -106,7 +128,7 @@ fn next(args: &Pack, packed: &Packed) -> String {
 fn ending(args: &Pack, shell: &Shell<'_>) -> String {
     let mut text = shell.io();
     if args.dry_run {
-        text += "nothing was changed; without --dry-run it will be\n";
+        text += "nothing was changed; the same command without --dry-run does it\n";
     }
     text
 }

@@ -1,10 +1,11 @@
 //! `labpack restore`.
 
+use labpack::pack::{RestoreRequest, restore};
+
 use super::{Shell, pack::failure};
 use crate::{
     answer::{Answer, Failure},
     cli::Restore,
-    pending::pack::{RestoreRequest, restore},
     render::{plural, size},
 };
 
@@ -35,5 +36,5 @@ pub(super) fn carry_out(args: &Restore, shell: &Shell<'_>) -> Result<Answer, Fai
     done += &shell.io();
     let text = shell.report(&outcome.findings, &done);
     let findings = outcome.findings.clone();
-    Answer::new(text, &outcome, findings)
+    Ok(Answer::new(text, &outcome, findings))
 }

@@ -33,13 +33,13 @@ pub(super) fn carry_out(args: &Tree, shell: &Shell<'_>) -> Result<Answer, Failur
     if !findings.is_empty() && !shell.options.quiet {
         text += &format!("\nfound {}: `labpack verify` says what\n", count(&findings));
     }
-    Answer::new(
+    Ok(Answer::new(
         text,
         &Body {
             disks: &examination.disks,
         },
         findings,
-    )
+    ))
 }
 
 /// The disks, each with its children.
