@@ -7,7 +7,10 @@
 //!
 //!     cargo run --release --example lab_roundtrip -- /tmp/my-lab
 #![expect(clippy::print_stdout, reason = "an example is there to be watched")]
-#![expect(clippy::disallowed_methods, reason = "it makes the export that Hyper-V would have made")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it makes the export that Hyper-V would have made"
+)]
 
 use std::{
     error::Error,
@@ -26,13 +29,25 @@ const MIB: u64 = 1024 * 1024;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let temporary = tempfile::tempdir()?;
-    let folder = std::env::args_os().nth(1).map_or_else(|| temporary.path().to_owned(), PathBuf::from);
-    let (export, copy, vms) = (folder.join("LABX"), folder.join("packed"), folder.join("vms"));
+    let folder = std::env::args_os()
+        .nth(1)
+        .map_or_else(|| temporary.path().to_owned(), PathBuf::from);
+    let (export, copy, vms) = (
+        folder.join("LABX"),
+        folder.join("packed"),
+        folder.join("vms"),
+    );
     let meter = Arc::new(IoMeter::default());
-    let run = Run { progress: &Silent, meter: &meter };
+    let run = Run {
+        progress: &Silent,
+        meter: &meter,
+    };
 
     make_export(&export)?;
-    show("The export: every VM has its own copy of the parent", &export)?;
+    show(
+        "The export: every VM has its own copy of the parent",
+        &export,
+    )?;
     let before = size(&export)?;
 
     let request = pack::Request {
@@ -43,20 +58,28 @@ fn main() -> Result<(), Box<dyn Error>> {
     pack::pack(&request, &run)?;
     show("Packed: each parent once, in RefDisk", &copy)?;
     let after = size(&copy)?;
-    println!("{} KiB became {} KiB: {} % saved\n", before / 1024, after / 1024, 100 - 100 * after / before);
+    println!(
+        "{} KiB became {} KiB: {} % saved\n",
+        before / 1024,
+        after / 1024,
+        100 - 100 * after / before
+    );
 
     let outcome = unpack::unpack(&unpack::Request::new(copy, vms.clone()), &run)?;
     show(&format!("Unpacked by {}", outcome.link), &vms)?;
 
     let report = verify::verify(&[vms], &verify::Options::default(), &run)?;
-    println!("verified: {} chains are good, {} are broken", report.chains.ok, report.chains.broken);
+    println!(
+        "verified: {} chains are good, {} are broken",
+        report.chains.ok, report.chains.broken
+    );
     if report.chains.broken > 0 {
         return Err("a chain does not verify".into());
     }
     Ok(())
 }
 
-/// Makes four VMs: two on one VHDX parent, one on a patched disk above it, one on a VHD parent;
+/// Makes six VMs: two on one VHDX parent, two on a patched disk above it, two on a VHD parent;
 /// each with copies of its own, as `Export-VM` makes them.
 fn make_export(export: &Path) -> Result<(), Box<dyn Error>> {
     let base = Made::base(DiskFormat::Vhdx, "Server2025.vhdx", 1);
@@ -66,6 +89,7 @@ fn make_export(export: &Path) -> Result<(), Box<dyn Error>> {
         ("DC01", vec![&base]),
         ("SQL01", vec![&base]),
         ("APP01", vec![&base, &patched]),
+        ("APP02", vec![&base, &patched]),
         ("OLD01", vec![&old]),
         ("OLD02", vec![&old]),
     ]) {
@@ -74,7 +98,8 @@ fn make_export(export: &Path) -> Result<(), Box<dyn Error>> {
         fs::create_dir_all(export.join(vm).join("Snapshots"))?;
         let machines = export.join(vm).join("Virtual Machines");
         fs::create_dir_all(&machines)?;
-        fs::write(machines.join("configuration.vmcx"), vec![7; 4096])?;
+        let configuration = format!("{:08X}-0000-4000-8000-000000000000.vmcx", number);
+        fs::write(machines.join(configuration), vec![7; 4096])?;
         for disk in &chain {
             disk.write_to(&disks)?;
         }
@@ -93,8 +118,14 @@ struct Made {
 impl Made {
     fn base(format: DiskFormat, name: &str, number: u8) -> Self {
         let mut disk = NewDisk::new(format, DiskKind::Dynamic, 64 * MIB, id(format, number));
-        disk.data = vec![(0, noise(number, 8 * MIB)), (32 * MIB, noise(number + 1, 2 * MIB))];
-        Self { name: name.to_owned(), disk }
+        disk.data = vec![
+            (0, noise(number, 8 * MIB)),
+            (32 * MIB, noise(number + 1, 2 * MIB)),
+        ];
+        Self {
+            name: name.to_owned(),
+            disk,
+        }
     }
 
     fn child(parent: &Self, name: &str, number: u8) -> Self {
@@ -105,9 +136,16 @@ impl Made {
             absolute: Some(format!("F:\\Training\\{}", parent.name)),
             volume: None,
         };
-        disk.parent = Some(NewParent { id: parent.disk.own_id, paths, timestamp: 0 });
+        disk.parent = Some(NewParent {
+            id: parent.disk.own_id,
+            paths,
+            timestamp: 0,
+        });
         disk.data = vec![(u64::from(number % 32) * MIB, noise(number, 64 * 1024))];
-        Self { name: name.to_owned(), disk }
+        Self {
+            name: name.to_owned(),
+            disk,
+        }
     }
 
     fn extension(&self) -> &str {
@@ -143,13 +181,19 @@ fn noise(number: u8, len: u64) -> Vec<u8> {
 
 fn show(title: &str, folder: &Path) -> Result<(), Box<dyn Error>> {
     println!("{title}");
-    for entry in walkdir::WalkDir::new(folder).min_depth(1).sort_by_file_name() {
+    for entry in walkdir::WalkDir::new(folder)
+        .min_depth(1)
+        .sort_by_file_name()
+    {
         let entry = entry?;
         let indent = "  ".repeat(entry.depth());
         let name = entry.file_name().to_string_lossy().into_owned();
         let kind = entry.path().symlink_metadata()?;
         match (kind.is_symlink(), kind.is_file()) {
-            (true, _) => println!("{indent}{name} → {}", fs::read_link(entry.path())?.display()),
+            (true, _) => println!(
+                "{indent}{name} → {}",
+                fs::read_link(entry.path())?.display()
+            ),
             (_, true) => println!("{indent}{name}  {} KiB", kind.len().div_ceil(1024)),
             _ => println!("{indent}{name}/"),
         }
@@ -162,7 +206,11 @@ fn size(folder: &Path) -> Result<u64, Box<dyn Error>> {
     let mut sum = 0;
     for entry in walkdir::WalkDir::new(folder) {
         let metadata = entry?.metadata()?;
-        sum += if metadata.is_file() { metadata.len() } else { 0 };
+        sum += if metadata.is_file() {
+            metadata.len()
+        } else {
+            0
+        };
     }
     Ok(sum)
 }
