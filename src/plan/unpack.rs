@@ -8,7 +8,7 @@ mod standing;
 #[cfg(test)]
 mod tests;
 
-pub use layout::Wanted;
+pub use layout::{Wanted, vhdx_id};
 pub use standing::{FileRecord, LinkRecord, Standing};
 
 use std::fmt;

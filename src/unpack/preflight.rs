@@ -6,7 +6,7 @@ use super::{
     Request, UnpackError,
     links::LinkTargets,
     places::Places,
-    probe::{Probe, check_folders},
+    probe::{Probe, adopt, check_folders},
     receipt::Memory,
     refdisks::Stock,
     ways::{self, Way},
@@ -86,17 +86,18 @@ pub(super) fn check(
     request: &Request,
     places: &Places,
     manifest: &Manifest,
-    memory: &Memory,
+    memory: &mut Memory,
     run: &Run<'_>,
 ) -> Result<Ready, UnpackError> {
     let mut findings = Findings::default();
     let Some(roots) = places.roots(manifest, &mut findings) else {
         return Err(UnpackError::Refused(findings));
     };
-    check_pack(places, manifest, &mut findings)?;
     if findings.any_error() {
         return Err(UnpackError::Refused(findings));
     }
+    check_pack(places, manifest, &mut findings)?;
+    adopt(memory, places, manifest, run)?;
     let mut stock = Stock::open(places, run)?;
     let names = stock.names(manifest);
     check_ref_disks(places, manifest, &names, &mut findings)?;

@@ -73,16 +73,24 @@ impl Work<'_> {
         if ready.plan.is_done() && !self.memory.interrupted {
             let standing = links::carry_out(&ready.plan, self.scene.places, None, self.scene.run)?;
             self.remember(BTreeMap::new(), standing);
-            self.write_receipt(&ready.plan, &mut findings)?;
-            return self.finish(&ready.plan, ready.why, findings);
+            let script = self.take_down(&ready.plan, &mut findings)?;
+            return self.finish(&ready.plan, ready.why, findings, script);
         }
         self.prepare(&ready.plan)?;
         let log = RunLog::begin(&self.scene.places.dest, ready.plan.link)?;
         let (plan, why) = self.copy_and_link(ready, &log)?;
         self.set_folder_times(&plan)?;
-        self.write_receipt(&plan, &mut findings)?;
+        let script = self.take_down(&plan, &mut findings)?;
         log.close()?;
-        self.finish(&plan, why, findings)
+        self.finish(&plan, why, findings, script)
+    }
+
+    /// Writes script and receipt; tells whether there is a script.
+    fn take_down(&self, plan: &UnpackPlan, findings: &mut Findings) -> Result<bool, UnpackError> {
+        let Scene { places, manifest, .. } = self.scene;
+        let script = import_script::write(&places.dest, manifest, findings)?;
+        self.write_receipt(plan, findings)?;
+        Ok(script)
     }
 
     fn copy_and_link(
@@ -115,16 +123,12 @@ impl Work<'_> {
     /// Makes the folders, and removes temporary files that an interrupted run left.
     fn prepare(&self, plan: &UnpackPlan) -> Result<(), UnpackError> {
         let places = self.scene.places;
-        if self.memory.interrupted {
-            fs::remove_stale_temps(&places.dest)?;
-            fs::remove_stale_temps(&places.store())?;
-        }
+        fs::remove_stale_temps(&places.dest)?;
+        fs::remove_stale_temps(&places.store())?;
         for folder in probe::folders(plan) {
             let folder = places.file(&folder);
             fs::create_dir_all(&folder)?;
-            if self.memory.interrupted {
-                fs::remove_stale_temps(&folder)?;
-            }
+            fs::remove_stale_temps(&folder)?;
         }
         Ok(())
     }
@@ -176,15 +180,15 @@ impl Work<'_> {
         receipt.write(&places.dest)
     }
 
-    /// Writes the script, and follows every chain where it is now.
+    /// Follows every chain where it is now.
     fn finish(
         self,
         plan: &UnpackPlan,
         why: String,
         mut findings: Findings,
+        script: bool,
     ) -> Result<Outcome, UnpackError> {
-        let Scene { places, manifest, run, .. } = self.scene;
-        let script = import_script::write(&places.dest, manifest, &mut findings)?;
+        let Scene { places, run, .. } = self.scene;
         let store = (!plan.ref_disks.is_empty()).then(|| places.store());
         let stores: Vec<_> = store.into_iter().collect();
         let examined = examine(std::slice::from_ref(&places.dest), &stores, run)?;

@@ -7,7 +7,7 @@ use super::{
     RefDiskStep, UnpackPlan,
 };
 use crate::{
-    base::{ContentId, RelPath, fold_case},
+    base::{ContentId, DiskId, RelPath, fold_case},
     formats::{DiskFormat, DiskKind, ParentPaths},
     manifest::{Manifest, PackedFile, Place, RefDisk, Role, Sharing},
     plan::parents::{Location, Roots},
@@ -116,14 +116,13 @@ impl<'a> Layout<'a> {
                 FileSource::Store { ref_disk: *ref_disk, residue: residue.clone() }
             }
         };
-        let vhdx = file.disk.as_ref().filter(|disk| disk.format == DiskFormat::Vhdx);
         Some(FileStep {
             path: file.path.clone(),
             length: file.length,
             modified: file.modified,
             attributes: file.attributes,
             packed: file.digest,
-            vhdx: vhdx.filter(|_| file.role != Role::Broken).map(|disk| disk.own_id),
+            vhdx: vhdx_id(file),
             source,
             parent: self.parent_paths(file),
             action: FileAction::Write,
@@ -247,6 +246,13 @@ impl<'a> Layout<'a> {
             );
         }
     }
+}
+
+/// Returns the id of a VHDX, which changes when its VM writes into it.
+#[must_use]
+pub fn vhdx_id(file: &PackedFile) -> Option<DiskId> {
+    let disk = file.disk.as_ref().filter(|disk| disk.format == DiskFormat::Vhdx)?;
+    (file.role != Role::Broken).then_some(disk.own_id)
 }
 
 /// Returns the RefDisk that stands for a shared parent.
