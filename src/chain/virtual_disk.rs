@@ -134,7 +134,9 @@ impl ReadAt for VirtualDisk {
 /// Hands a format error to somebody who only knows input and output.
 fn broken(error: FormatError) -> io::Error {
     let kind = match &error {
-        FormatError::Unreadable { source, .. } => source.kind(),
+        FormatError::Unreadable { source, .. } | FormatError::Unwritable { source, .. } => {
+            source.kind()
+        }
         FormatError::Unsupported { .. } => io::ErrorKind::Unsupported,
         FormatError::Corrupt { .. } | FormatError::PendingLog => io::ErrorKind::InvalidData,
     };
