@@ -57,7 +57,12 @@ pub fn unpack(request: &Request, run: &Run<'_>) -> Result<Outcome, UnpackError> 
     let start = Instant::now();
     let places = Places::of(request)?;
     let manifest = preflight::read_manifest(&places)?;
-    let scene = Scene { places: &places, manifest: &manifest, start, run };
+    let scene = Scene {
+        places: &places,
+        manifest: &manifest,
+        start,
+        run,
+    };
     if request.dry_run {
         let mut memory = Memory::read(&places.dest)?;
         let ready = preflight::check(request, &places, &manifest, &mut memory, run)?;

@@ -63,12 +63,17 @@ impl Probe<'_> {
     ) -> Result<Standing, UnpackError> {
         if let Some(record) = self.memory.files.get(name) {
             let unchanged = record.seen.is(stamp) && self.same_disk(&record.seen, path);
-            return Ok(if unchanged { Standing::Unchanged(record.clone()) } else { Standing::Used });
+            return Ok(if unchanged {
+                Standing::Unchanged(record.clone())
+            } else {
+                Standing::Used
+            });
         }
         Ok(match self.memory.links.get(name) {
-            Some(record) if record.key == Some(stamp.key) => {
-                Standing::Linked { record: record.clone(), right: false }
-            }
+            Some(record) if record.key == Some(stamp.key) => Standing::Linked {
+                record: record.clone(),
+                right: false,
+            },
             Some(_) => Standing::Used,
             None => Standing::Foreign("a file"),
         })
@@ -86,8 +91,13 @@ impl Probe<'_> {
         let path = self.places.file(&step.path);
         let wanted = self.targets.record(step)?;
         Ok(match fs::look(&path)? {
-            Entry::File(stamp) if step.kind == LinkKind::Hardlink && wanted.key == Some(stamp.key) => {
-                Standing::Linked { record: wanted, right: true }
+            Entry::File(stamp)
+                if step.kind == LinkKind::Hardlink && wanted.key == Some(stamp.key) =>
+            {
+                Standing::Linked {
+                    record: wanted,
+                    right: true,
+                }
             }
             Entry::File(stamp) => self.remembered(&step.path, &path, &stamp)?,
             entry => self.no_file(&step.path, &entry, Some(wanted)),
@@ -102,13 +112,20 @@ impl Probe<'_> {
             Entry::Folder(_) => return Standing::Foreign("a folder"),
             _ => return Standing::Foreign("something that is no file"),
         };
-        let leads = |record: &LinkRecord| target.is_some() && record.target.as_deref().map(plain) == target;
+        let leads =
+            |record: &LinkRecord| target.is_some() && record.target.as_deref().map(plain) == target;
         // The very link that would be made, whether or not a crash kept it from being taken down.
         if let Some(record) = wanted.filter(leads) {
-            return Standing::Linked { record, right: true };
+            return Standing::Linked {
+                record,
+                right: true,
+            };
         }
         match self.memory.links.get(name) {
-            Some(record) if leads(record) => Standing::Linked { record: record.clone(), right: false },
+            Some(record) if leads(record) => Standing::Linked {
+                record: record.clone(),
+                right: false,
+            },
             _ => Standing::Foreign("a link"),
         }
     }
@@ -130,11 +147,16 @@ pub(super) fn adopt(
     for (name, intent) in std::mem::take(&mut memory.intents) {
         run.go_on()?;
         let path = places.file(&name);
-        let Entry::File(stamp) = fs::look(&path)? else { continue };
+        let Entry::File(stamp) = fs::look(&path)? else {
+            continue;
+        };
         if !is_intended(&intent, &path, &stamp, run)? {
             continue;
         }
-        let vhdx = manifest.files().find(|file| file.path == name).and_then(vhdx_id);
+        let vhdx = manifest
+            .files()
+            .find(|file| file.path == name)
+            .and_then(vhdx_id);
         memory.wrote(FileRecord {
             path: name,
             packed: intent.packed,
@@ -156,7 +178,9 @@ fn is_intended(
     if stamp.len != intent.length || !stamp.modified.same(intent.modified) {
         return Ok(false);
     }
-    let Some(written) = intent.written else { return Ok(true) };
+    let Some(written) = intent.written else {
+        return Ok(true);
+    };
     let source = SourceFile::open(path, run.meter)?;
     let mut hasher = ContentHasher::new();
     fs::stream(&source, &mut [&mut hasher], run)?;

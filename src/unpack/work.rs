@@ -35,7 +35,12 @@ pub(super) struct Scene<'a> {
 impl Scene<'_> {
     /// What a dry run answers.
     pub(super) fn planned(self, ready: Ready) -> Outcome {
-        let Ready { plan, why, findings, .. } = ready;
+        let Ready {
+            plan,
+            why,
+            findings,
+            ..
+        } = ready;
         let mut outcome = self.outcome(&plan, why, findings);
         outcome.dry_run = true;
         outcome.next = Some("run the same command without --dry-run".to_owned());
@@ -87,7 +92,9 @@ impl Work<'_> {
 
     /// Writes script and receipt; tells whether there is a script.
     fn take_down(&self, plan: &UnpackPlan, findings: &mut Findings) -> Result<bool, UnpackError> {
-        let Scene { places, manifest, .. } = self.scene;
+        let Scene {
+            places, manifest, ..
+        } = self.scene;
         let script = import_script::write(&places.dest, manifest, findings)?;
         self.write_receipt(plan, findings)?;
         Ok(script)
@@ -98,10 +105,25 @@ impl Work<'_> {
         ready: Ready,
         log: &RunLog,
     ) -> Result<(UnpackPlan, String), UnpackError> {
-        let Scene { places, manifest, run, .. } = self.scene;
-        let Ready { plan, why, stock, names, .. } = ready;
+        let Scene {
+            places,
+            manifest,
+            run,
+            ..
+        } = self.scene;
+        let Ready {
+            plan,
+            why,
+            stock,
+            names,
+            ..
+        } = ready;
         let uses_store = !plan.ref_disks.is_empty();
-        let shelf = if uses_store { Some(stock.begin(places, manifest, &plan, run)?) } else { None };
+        let shelf = if uses_store {
+            Some(stock.begin(places, manifest, &plan, run)?)
+        } else {
+            None
+        };
         let shop = Workshop {
             places,
             manifest,
@@ -135,9 +157,15 @@ impl Work<'_> {
 
     /// Gives those folders their times back that were changed by what came into them.
     fn set_folder_times(&self, plan: &UnpackPlan) -> Result<(), UnpackError> {
-        let files = plan.files.iter().filter(|step| step.action.writes()).map(|step| &step.path);
-        let changed: BTreeSet<RelPath> =
-            files.chain(links::made(plan)).filter_map(RelPath::folder).collect();
+        let files = plan
+            .files
+            .iter()
+            .filter(|step| step.action.writes())
+            .map(|step| &step.path);
+        let changed: BTreeSet<RelPath> = files
+            .chain(links::made(plan))
+            .filter_map(RelPath::folder)
+            .collect();
         for folder in &plan.folders {
             // The first run made them all.
             if !self.memory.finished || changed.contains(&folder.path) {
@@ -148,7 +176,9 @@ impl Work<'_> {
     }
 
     fn remember(&mut self, written: BTreeMap<RelPath, FileRecord>, links: Vec<LinkRecord>) {
-        written.into_values().for_each(|file| self.memory.wrote(file));
+        written
+            .into_values()
+            .for_each(|file| self.memory.wrote(file));
         links.into_iter().for_each(|link| self.memory.linked(link));
     }
 
@@ -158,7 +188,9 @@ impl Work<'_> {
         let mut receipt = Receipt::new(&places.pack, store.as_deref(), plan.link);
         receipt.ref_disks = plan.ref_disks.iter().map(|step| step.id).collect();
         let files = plan.files.iter().map(|step| &step.path);
-        let planned: BTreeSet<_> = files.chain(plan.links.iter().map(|step| &step.path)).collect();
+        let planned: BTreeSet<_> = files
+            .chain(plan.links.iter().map(|step| &step.path))
+            .collect();
         let mut stays = |path: &RelPath| -> Result<bool, UnpackError> {
             if planned.contains(path) {
                 return Ok(true);

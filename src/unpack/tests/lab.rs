@@ -38,7 +38,10 @@ pub(super) struct Kind {
 
 impl Lab {
     pub(super) fn of(format: DiskFormat) -> Self {
-        Self::build(&Kind { format, store: StorePlace::Own })
+        Self::build(&Kind {
+            format,
+            store: StorePlace::Own,
+        })
     }
 
     /// Each of two VMs has base ← mid ← leaf, of which base and mid are shared; a checkpoint
@@ -50,7 +53,12 @@ impl Lab {
         }
         let root = tempfile::tempdir().unwrap();
         let (files, manifest) = (builder.files.clone(), builder.manifest(kind.store));
-        let lab = Self { root, format: kind.format, files, manifest };
+        let lab = Self {
+            root,
+            format: kind.format,
+            files,
+            manifest,
+        };
         lab.write(&builder);
         lab
     }
@@ -64,8 +72,15 @@ impl Lab {
     }
 
     fn write(&self, builder: &Builder) {
-        for file in self.manifest.files().filter(|file| file.place == Place::Pack) {
-            put(&file.path.below(&self.pack()), &self.files[file.path.as_str()]);
+        for file in self
+            .manifest
+            .files()
+            .filter(|file| file.place == Place::Pack)
+        {
+            put(
+                &file.path.below(&self.pack()),
+                &self.files[file.path.as_str()],
+            );
         }
         let store = match self.manifest.store {
             StorePlace::Own => self.pack().join("RefDisk"),
@@ -90,7 +105,9 @@ impl Lab {
     }
 
     pub(super) fn leaf(&self, vm: &str) -> PathBuf {
-        RelPath::new(self.disk(vm, "leaf")).unwrap().below(&self.dest())
+        RelPath::new(self.disk(vm, "leaf"))
+            .unwrap()
+            .below(&self.dest())
     }
 
     /// What the guest of a VM's leaf sees.
@@ -136,7 +153,12 @@ struct Builder {
 
 impl Builder {
     fn new(format: DiskFormat) -> Self {
-        Self { format, files: BTreeMap::new(), packed: Vec::new(), ref_disks: Vec::new() }
+        Self {
+            format,
+            files: BTreeMap::new(),
+            packed: Vec::new(),
+            ref_disks: Vec::new(),
+        }
     }
 
     fn vm(&mut self, vm: &str, number: usize) {
@@ -152,15 +174,34 @@ impl Builder {
         let parent = self.disk(5, base_data(), None);
         self.duplicate(vm, &at("cp"), parent, Role::CheckpointParent);
         let checkpoint = self.disk(20 + number as u8, leaf_data(number), Some((5, vm, "cp")));
-        self.keep(vm, &format!("{vm}/{DISKS}/cp_1.a{ext}"), checkpoint, Role::Leaf);
+        self.keep(
+            vm,
+            &format!("{vm}/{DISKS}/cp_1.a{ext}"),
+            checkpoint,
+            Role::Leaf,
+        );
 
         let id = format!("0000000{number}-1111-2222-3333-444444444444");
-        self.keep(vm, &format!("{vm}/Virtual Machines/{id}.vmcx"), vec![number as u8; 777], Role::File);
-        self.duplicate(vm, &format!("{vm}/Virtual Machines/{id}.vmrs"), vec![9; 100_000], Role::File);
+        self.keep(
+            vm,
+            &format!("{vm}/Virtual Machines/{id}.vmcx"),
+            vec![number as u8; 777],
+            Role::File,
+        );
+        self.duplicate(
+            vm,
+            &format!("{vm}/Virtual Machines/{id}.vmrs"),
+            vec![9; 100_000],
+            Role::File,
+        );
     }
 
     fn disk(&self, own: u8, data: (u64, Vec<u8>), parent: Option<(u8, &str, &str)>) -> Vec<u8> {
-        let kind = if parent.is_some() { DiskKind::Differencing } else { DiskKind::Dynamic };
+        let kind = if parent.is_some() {
+            DiskKind::Differencing
+        } else {
+            DiskKind::Dynamic
+        };
         let mut disk = NewDisk::new(self.format, kind, SIZE, disk_id(own));
         disk.block_size = Some(match self.format {
             DiskFormat::Vhd => 512 << 10,
@@ -187,7 +228,11 @@ impl Builder {
         let info = formats::read_info(&bytes.to_vec()).unwrap();
         let mut stored = bytes.to_vec();
         if let Some(parent) = parent {
-            let parent = self.ref_disks.iter().find(|(disk, _)| disk.id == parent).unwrap();
+            let parent = self
+                .ref_disks
+                .iter()
+                .find(|(disk, _)| disk.id == parent)
+                .unwrap();
             let form = formats::store_form(&bytes.to_vec(), &parent.0.file).unwrap();
             form.apply_to_vec(&mut stored).unwrap();
         }
@@ -204,7 +249,11 @@ impl Builder {
         });
         let residue = difference(bytes, &stored);
         self.store(ref_disk, stored);
-        let place = Place::Store { ref_disk: id, sharing: Sharing::Link, residue };
+        let place = Place::Store {
+            ref_disk: id,
+            sharing: Sharing::Link,
+            residue,
+        };
         self.add(at, bytes.to_vec(), Role::Parent, place);
         id
     }
@@ -215,7 +264,11 @@ impl Builder {
         let ref_disk = self.ref_disk(at, id, bytes.len(), role != Role::File);
         self.store(ref_disk, bytes.clone());
         let residue = Residue::default();
-        let place = Place::Store { ref_disk: id, sharing: Sharing::Copy, residue };
+        let place = Place::Store {
+            ref_disk: id,
+            sharing: Sharing::Copy,
+            residue,
+        };
         self.add(at, bytes, role, place);
     }
 
@@ -244,7 +297,11 @@ impl Builder {
 
     fn add(&mut self, at: &str, bytes: Vec<u8>, role: Role, place: Place) {
         if let Place::Store { ref_disk, .. } = &place {
-            let disk = self.ref_disks.iter_mut().find(|(disk, _)| disk.id == *ref_disk).unwrap();
+            let disk = self
+                .ref_disks
+                .iter_mut()
+                .find(|(disk, _)| disk.id == *ref_disk)
+                .unwrap();
             disk.0.used_by.push(RelPath::new(at).unwrap());
         }
         let file = PackedFile {
@@ -276,7 +333,9 @@ impl Builder {
             unknown: Unknown::new(),
         };
         let below = ["", "/Empty", "/Virtual Hard Disks", "/Virtual Machines"];
-        let folders = VMS.iter().flat_map(|vm| below.map(|name| folder(format!("{vm}{name}"))));
+        let folders = VMS
+            .iter()
+            .flat_map(|vm| below.map(|name| folder(format!("{vm}{name}"))));
         let mut manifest = Manifest {
             format: Manifest::FORMAT.to_owned(),
             version: Manifest::VERSION,
@@ -287,7 +346,11 @@ impl Builder {
             vms: VMS.map(vm).into(),
             other_files: Vec::new(),
             folders: folders.collect(),
-            ref_disks: self.ref_disks.iter().map(|(disk, _)| disk.clone()).collect(),
+            ref_disks: self
+                .ref_disks
+                .iter()
+                .map(|(disk, _)| disk.clone())
+                .collect(),
             unknown: Unknown::new(),
         };
         manifest.totals = manifest.count().unwrap();
@@ -307,9 +370,17 @@ fn disk_id(byte: u8) -> DiskId {
 fn facts(at: &str, info: &formats::DiskInfo) -> DiskFacts {
     let folder = at.rsplit_once('/').unwrap().0;
     let parent = info.parent.as_ref().map(|link| {
-        let hint = link.hints.iter().find(|hint| hint.path.starts_with('.')).unwrap();
+        let hint = link
+            .hints
+            .iter()
+            .find(|hint| hint.path.starts_with('.'))
+            .unwrap();
         let path = format!("{folder}/{}", &hint.path[2..]);
-        ParentFacts { path: RelPath::new(path).unwrap(), id: link.id, unknown: Unknown::new() }
+        ParentFacts {
+            path: RelPath::new(path).unwrap(),
+            id: link.id,
+            unknown: Unknown::new(),
+        }
     });
     DiskFacts {
         format: info.format,
@@ -335,7 +406,10 @@ fn difference(file: &[u8], stored: &[u8]) -> Residue {
         while at < file.len() && differ(at) {
             at += 1;
         }
-        runs.push(Run { offset: start as u64, bytes: file[start..at].to_vec() });
+        runs.push(Run {
+            offset: start as u64,
+            bytes: file[start..at].to_vec(),
+        });
     }
     Residue(runs)
 }

@@ -1,6 +1,9 @@
 //! Unpacks a small lab in every way, again, after use, and after interruptions.
 
-#![expect(clippy::disallowed_methods, reason = "a test may touch the disk by itself")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test may touch the disk by itself"
+)]
 
 mod again;
 mod lab;
@@ -17,14 +20,28 @@ use crate::{
 };
 
 fn request(lab: &Lab, link: LinkMode) -> Request {
-    Request { pack: lab.pack(), dest: lab.dest(), link, ..Request::default() }
+    Request {
+        pack: lab.pack(),
+        dest: lab.dest(),
+        link,
+        ..Request::default()
+    }
 }
 
 fn carry_out(request: &Request) -> Result<Outcome, UnpackError> {
     let meter = Arc::new(IoMeter::default());
-    let mut outcome = unpack(request, &Run { progress: &Silent, meter: &meter })?;
+    let mut outcome = unpack(
+        request,
+        &Run {
+            progress: &Silent,
+            meter: &meter,
+        },
+    )?;
     // The page-83 id that a new disk gets is that of its parent alone, not of the whole chain's.
-    outcome.findings.0.retain(|finding| finding.code != Code::DiskIdDiffers);
+    outcome
+        .findings
+        .0
+        .retain(|finding| finding.code != Code::DiskIdDiffers);
     Ok(outcome)
 }
 
@@ -56,7 +73,11 @@ fn tree(root: &Path) -> Vec<(String, Option<std::time::SystemTime>, Vec<u8>)> {
         let entry = entry.unwrap();
         let path = entry.path();
         let data = entry.file_type().is_file();
-        let bytes = if data { std::fs::read(path).unwrap() } else { Vec::new() };
+        let bytes = if data {
+            std::fs::read(path).unwrap()
+        } else {
+            Vec::new()
+        };
         let modified = path.symlink_metadata().unwrap().modified().ok();
         found.push((path.display().to_string(), modified, bytes));
     }

@@ -22,20 +22,36 @@ fn check(lab: &Lab, request: &Request) -> usize {
         let path = RelPath::new(at.as_str()).unwrap().below(&lab.dest());
         if path.exists() {
             let found = std::fs::read(&path).unwrap();
-            assert!(same_but_for_paths(bytes, &found), "{at} holds something else");
+            assert!(
+                same_but_for_paths(bytes, &found),
+                "{at} holds something else"
+            );
             stand += 1;
         }
     }
-    let store = request.store.clone().unwrap_or_else(|| lab.dest().join("RefDisk"));
+    let store = request
+        .store
+        .clone()
+        .unwrap_or_else(|| lab.dest().join("RefDisk"));
     for (number, vm) in VMS.iter().enumerate() {
         let meter = std::sync::Arc::new(IoMeter::default());
-        let run = Run { progress: &Silent, meter: &meter };
+        let run = Run {
+            progress: &Silent,
+            meter: &meter,
+        };
         let roots = [lab.dest(), store.clone()];
-        let roots = if store.exists() { &roots[..] } else { &roots[..1] };
+        let roots = if store.exists() {
+            &roots[..]
+        } else {
+            &roots[..1]
+        };
         let disk = open_chain(&lab.leaf(vm), roots, &run).unwrap();
         let mut guest = vec![0; disk.len() as usize];
         disk.read_exact_at(&mut guest, 0).unwrap();
-        assert!(guest == Lab::guest(number), "the guest of {vm} sees something else");
+        assert!(
+            guest == Lab::guest(number),
+            "the guest of {vm} sees something else"
+        );
     }
     stand
 }
@@ -43,7 +59,13 @@ fn check(lab: &Lab, request: &Request) -> usize {
 fn hint(path: &std::path::Path, kind: HintKind) -> String {
     let info = formats::read_info(&std::fs::read(path).unwrap()).unwrap();
     let parent = info.parent.unwrap();
-    parent.hints.iter().find(|hint| hint.kind == kind).unwrap().path.clone()
+    parent
+        .hints
+        .iter()
+        .find(|hint| hint.kind == kind)
+        .unwrap()
+        .path
+        .clone()
 }
 
 #[test]
@@ -56,7 +78,11 @@ fn under_hard_links_every_file_reads_the_same_and_every_chain_holds() {
         assert_eq!(check(&lab, &request), lab.files.len());
         // Base, mid, and the base under its name in the store, for each VM.
         assert_eq!(outcome.counts.links_made, 6);
-        let stamp = fs::stamp(&RelPath::new(lab.disk("DC01", "base")).unwrap().below(&lab.dest()));
+        let stamp = fs::stamp(
+            &RelPath::new(lab.disk("DC01", "base"))
+                .unwrap()
+                .below(&lab.dest()),
+        );
         assert_eq!(stamp.unwrap().links, 5);
     }
 }
@@ -69,7 +95,9 @@ fn under_symbolic_links_every_file_reads_the_same_and_every_chain_holds() {
         let request = request(&lab, LinkMode::Symlink);
         done(&request);
         assert_eq!(check(&lab, &request), lab.files.len());
-        let link = RelPath::new(lab.disk("SRV 02", "mid")).unwrap().below(&lab.dest());
+        let link = RelPath::new(lab.disk("SRV 02", "mid"))
+            .unwrap()
+            .below(&lab.dest());
         let target = std::fs::read_link(link).unwrap();
         assert!(target.starts_with("../../RefDisk"), "{}", target.display());
     }
@@ -87,7 +115,10 @@ fn when_relocated_each_child_names_the_refdisk_itself() {
         let leaf = lab.leaf("DC01");
         assert!(hint(&leaf, HintKind::Relative).starts_with(r"..\..\RefDisk\mid."));
         let absolute = hint(&leaf, HintKind::Absolute);
-        assert!(std::path::Path::new(&absolute).is_file() || cfg!(windows), "{absolute}");
+        assert!(
+            std::path::Path::new(&absolute).is_file() || cfg!(windows),
+            "{absolute}"
+        );
     }
 }
 
@@ -101,7 +132,10 @@ fn a_copy_is_the_export_byte_for_byte() {
         assert!(!outcome.findings.any_error(), "{}", outcome.findings);
         for (at, bytes) in &lab.files {
             let path = RelPath::new(at.as_str()).unwrap().below(&lab.dest());
-            assert!(std::fs::read(path).unwrap() == *bytes, "{at} holds something else");
+            assert!(
+                std::fs::read(path).unwrap() == *bytes,
+                "{at} holds something else"
+            );
         }
         assert!(!lab.dest().join("RefDisk").exists());
         assert_eq!(outcome.store, None);
@@ -134,7 +168,10 @@ fn block_clones_are_the_export_but_for_locators() {
 fn junctions_are_refused_where_there_are_none_and_nothing_else_is_taken() {
     let lab = Lab::of(DiskFormat::Vhdx);
     let findings = refused(&request(&lab, LinkMode::Junction));
-    assert!(findings.contains("error[link-unavailable] --link junction"), "{findings}");
+    assert!(
+        findings.contains("error[link-unavailable] --link junction"),
+        "{findings}"
+    );
     assert!(!lab.dest().exists(), "something was left behind");
 }
 
@@ -156,13 +193,28 @@ fn auto_takes_the_first_way_that_works_and_says_why() {
 #[test]
 fn a_pack_whose_refdisks_are_in_a_shared_store_uses_them_where_they_are() {
     for link in [LinkMode::Hardlink, LinkMode::Relocate] {
-        let lab = Lab::build(&Kind { format: DiskFormat::Vhdx, store: StorePlace::Shared });
+        let lab = Lab::build(&Kind {
+            format: DiskFormat::Vhdx,
+            store: StorePlace::Shared,
+        });
         let findings = refused(&request(&lab, link));
-        assert!(findings.contains("name the store with --store"), "{findings}");
+        assert!(
+            findings.contains("name the store with --store"),
+            "{findings}"
+        );
         let store = Some(lab.root.path().join("shared"));
-        let request = Request { store, ..request(&lab, link) };
+        let request = Request {
+            store,
+            ..request(&lab, link)
+        };
         let outcome = done(&request);
-        assert_eq!((outcome.counts.ref_disks_written, outcome.counts.ref_disks_kept), (0, 2));
+        assert_eq!(
+            (
+                outcome.counts.ref_disks_written,
+                outcome.counts.ref_disks_kept
+            ),
+            (0, 2)
+        );
         check(&lab, &request);
         assert!(!lab.dest().join("RefDisk").exists());
     }
@@ -172,10 +224,16 @@ fn a_pack_whose_refdisks_are_in_a_shared_store_uses_them_where_they_are() {
 fn two_labs_in_one_store_share_the_refdisks_and_the_second_reads_none_of_them() {
     let lab = Lab::of(DiskFormat::Vhdx);
     let store = Some(lab.root.path().join("host store"));
-    let first = Request { store: store.clone(), ..request(&lab, LinkMode::Hardlink) };
+    let first = Request {
+        store: store.clone(),
+        ..request(&lab, LinkMode::Hardlink)
+    };
     done(&first);
     let dest = lab.root.path().join("second");
-    let outcome = done(&Request { dest, ..first.clone() });
+    let outcome = done(&Request {
+        dest,
+        ..first.clone()
+    });
     assert_eq!(outcome.counts.ref_disks_written, 0);
     let own: u64 = lab.manifest.files().map(|file| file.length).sum();
     assert!(outcome.io.read < own);
@@ -187,9 +245,17 @@ fn each_byte_of_the_pack_is_read_at_most_once() {
     let lab = Lab::of(DiskFormat::Vhd);
     for link in [LinkMode::Copy, LinkMode::Relocate] {
         let dest = lab.root.path().join(link.to_string());
-        let outcome = carry_out(&Request { dest, ..request(&lab, link) }).unwrap();
+        let outcome = carry_out(&Request {
+            dest,
+            ..request(&lab, link)
+        })
+        .unwrap();
         let totals = lab.manifest.count().unwrap();
-        assert!(outcome.io.read <= totals.packed_bytes, "{:?} of {totals:?}", outcome.io);
+        assert!(
+            outcome.io.read <= totals.packed_bytes,
+            "{:?} of {totals:?}",
+            outcome.io
+        );
     }
 }
 
@@ -197,7 +263,11 @@ fn each_byte_of_the_pack_is_read_at_most_once() {
 fn with_a_windows_path_the_children_name_their_parents_as_that_host_knows_them() {
     let lab = Lab::of(DiskFormat::Vhdx);
     let windows_dest = Some(r"E:\Class".to_owned());
-    carry_out(&Request { windows_dest, ..request(&lab, LinkMode::Relocate) }).unwrap();
+    carry_out(&Request {
+        windows_dest,
+        ..request(&lab, LinkMode::Relocate)
+    })
+    .unwrap();
     let absolute = hint(&lab.leaf("DC01"), HintKind::Absolute);
     assert!(absolute.starts_with(r"E:\Class\RefDisk\mid."), "{absolute}");
 }
@@ -219,7 +289,10 @@ fn times_of_files_and_folders_come_along() {
 #[test]
 fn a_dry_run_shows_the_plan_and_leaves_no_trace() {
     let lab = Lab::of(DiskFormat::Vhdx);
-    let dry = Request { dry_run: true, ..request(&lab, LinkMode::Auto) };
+    let dry = Request {
+        dry_run: true,
+        ..request(&lab, LinkMode::Auto)
+    };
     let outcome = carry_out(&dry).unwrap();
     assert!(!lab.dest().exists());
     let plan = outcome.plan.unwrap();
