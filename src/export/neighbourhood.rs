@@ -97,7 +97,7 @@ impl Neighbourhood {
     }
 
     /// Adds a folder that is not scanned: files in it are looked at one by one, as hints ask.
-    pub(super) fn add_unscanned(&mut self, root: &Path, label: &str) {
+    pub(crate) fn add_unscanned(&mut self, root: &Path, label: &str) {
         let Some(place) = Place::of_system(root) else {
             return;
         };

@@ -14,6 +14,12 @@ const JOURNAL: &str = "labpack.journal";
 const RECEIPT: &str = "labpack-unpacked.json";
 /// The script that imports what was unpacked.
 const SCRIPT: &str = "import-vms.ps1";
+/// What pack remembers of the files that it read, and the lock among its processes.
+const MEMORY: [&str; 2] = ["labpack.seen.json", ".labpack.lock"];
+/// Copies that an interrupted pack left.
+const INCOMING: &str = ".labpack-incoming";
+/// The end of the name of a file that was on its way when a run was interrupted.
+const MOVING: &str = ".labpack-move";
 /// The folder of RefDisks in a pack.
 const STORE: &str = "RefDisk";
 /// What a store knows of its files, in a pack.
@@ -53,6 +59,7 @@ pub(super) enum Owner {
     Receipt,
     Script,
     Store,
+    Memory,
     Temp,
 }
 
@@ -78,8 +85,13 @@ impl Recogniser {
 
     /// Tells whose the file at `path` is.
     pub(super) fn owner(&self, path: &RelPath) -> Owner {
-        if fs::is_temp_name(path.name()) {
+        let name = path.name();
+        let moving = name.starts_with('.') && name.ends_with(MOVING);
+        if fs::is_temp_name(name) || moving || path.top() == INCOMING {
             return Owner::Temp;
+        }
+        if MEMORY.contains(&path.as_str()) {
+            return Owner::Memory;
         }
         match path.as_str() {
             Manifest::FILE_NAME => Owner::Manifest,

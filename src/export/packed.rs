@@ -79,7 +79,7 @@ impl PackView {
 
     /// Lets every file that is in the store stand where it stood, and returns the disks among
     /// them: shared parents as they are in the store, others as if at their own paths.
-    pub(super) fn place_in(&self, disks: &mut Neighbourhood) -> Vec<NodeId> {
+    pub(crate) fn place_in(&self, disks: &mut Neighbourhood) -> Vec<NodeId> {
         let mut nodes = Vec::new();
         for file in self.manifest.files() {
             let Place::Store {

@@ -118,6 +118,7 @@ impl Walked {
                 Owner::Receipt => own.receipt = Some(file.stamp),
                 Owner::Script => own.script = Some(file.stamp),
                 Owner::Store => own.store.push(file),
+                Owner::Memory => {}
                 Owner::Temp => own.temps.push(file.path),
             }
         }

@@ -74,36 +74,54 @@ enum Way {
 /// `ERROR_PRIVILEGE_NOT_HELD`: what a user without the right to make symbolic links is told.
 const PRIVILEGE_NOT_HELD: i32 = 1314;
 
+/// `ERROR_INVALID_FUNCTION` and `ERROR_NOT_SUPPORTED`; ENOTTY. `std` has no kind for them.
+const UNHEARD_OF: &[i32] = if cfg!(windows) { &[1, 50] } else { &[25] };
+
 /// What an error means to a user, where labpack knows more than the system says.
 fn explain(way: Way, error: &io::Error) -> Option<&'static str> {
     use io::ErrorKind::{
         CrossesDevices, InvalidInput, PermissionDenied, TooManyLinks, Unsupported,
     };
-    if cfg!(windows) && error.raw_os_error() == Some(PRIVILEGE_NOT_HELD) {
+    let code = error.raw_os_error();
+    if cfg!(windows) && code == Some(PRIVILEGE_NOT_HELD) {
         return Some(
             "the right to create symbolic links is missing: \
              turn on Developer Mode or run as administrator",
         );
     }
-    // ENOTTY and ERROR_INVALID_FUNCTION: the file system never heard of cloning.
-    let unheard = error.raw_os_error() == Some(if cfg!(windows) { 1 } else { 25 });
-    match (way, error.kind()) {
-        (_, CrossesDevices) => Some("on another volume"),
-        (_, TooManyLinks) => Some("the file has as many names as the file system allows"),
-        (Way::Reflink, Unsupported | InvalidInput) => Some("the file system cannot clone blocks"),
-        (Way::Reflink, _) if unheard => Some("the file system cannot clone blocks"),
-        (Way::HardLink, Unsupported) => Some("the file system has no hard links"),
+    match error.kind() {
+        CrossesDevices => Some("on another volume"),
+        TooManyLinks => Some("the file has as many names as the file system allows"),
+        Unsupported => Some(way.unsupported()),
+        _ if code.is_some_and(|code| UNHEARD_OF.contains(&code)) => Some(way.unsupported()),
+        InvalidInput if way == Way::Reflink => Some(way.unsupported()),
         // What Linux says for FAT.
-        (Way::HardLink, PermissionDenied) if cfg!(unix) => {
-            Some("the file system has no hard links, or the file belongs to another user")
-        }
-        (Way::Symlink, Unsupported) => Some("the file system has no symbolic links"),
-        (Way::Symlink, PermissionDenied) if cfg!(unix) => {
-            Some("the file system has no symbolic links, or the folder may not be written to")
-        }
-        (Way::Junction, Unsupported) if cfg!(unix) => Some("junctions exist only on Windows"),
-        (Way::Junction, Unsupported) => Some("the file system has no junctions"),
+        PermissionDenied if cfg!(unix) => way.denied(),
         _ => None,
+    }
+}
+
+impl Way {
+    const fn unsupported(self) -> &'static str {
+        match self {
+            Self::Reflink => "the file system cannot clone blocks",
+            Self::HardLink => "the file system has no hard links",
+            Self::Symlink => "the file system has no symbolic links",
+            Self::Junction if cfg!(windows) => "the file system has no junctions",
+            Self::Junction => "junctions exist only on Windows",
+        }
+    }
+
+    const fn denied(self) -> Option<&'static str> {
+        match self {
+            Self::HardLink => {
+                Some("the file system has no hard links, or the file belongs to another user")
+            }
+            Self::Symlink => {
+                Some("the file system has no symbolic links, or the folder may not be written to")
+            }
+            Self::Reflink | Self::Junction => None,
+        }
     }
 }
 

@@ -20,6 +20,8 @@ use super::{
 };
 use crate::base::{Attributes, FileTime, IoMeter, Patch, Payload, Write};
 
+/// How many names are tried.
+const TRIES: u32 = 32;
 const SUFFIX: &str = ".labpack-tmp";
 /// Digits between the name and the suffix.
 const DIGITS: usize = 16;
@@ -73,26 +75,33 @@ impl TempFile {
     /// # Errors
     /// What the system says; `final_path` without a name is an error too.
     pub fn create(final_path: &Path, meter: &Arc<IoMeter>) -> Result<Self, FsError> {
-        loop {
-            let path = temp_path(final_path)?;
-            let made = seam::step(StepKind::Create, &path, || system::create_new(&path));
-            let file = match made {
-                Err(FsError::Exists { .. }) => continue,
-                made => made?,
-            };
-            let temp = Self {
-                file,
-                path,
-                final_path: final_path.to_owned(),
-                meter: Arc::clone(meter),
-                len: 0,
-                blank_from: 0,
-                finished: false,
-            };
-            if temp.lock()? {
+        for _ in 0..TRIES {
+            if let Some(temp) = Self::try_create(final_path, meter)? {
                 return Ok(temp);
             }
         }
+        let taken = io::Error::other("another program takes every new file away");
+        Err(FsError::io("create a file beside", final_path, taken))
+    }
+
+    /// `None` where the name was taken, or the file taken away before it was locked.
+    fn try_create(final_path: &Path, meter: &Arc<IoMeter>) -> Result<Option<Self>, FsError> {
+        let path = temp_path(final_path)?;
+        let made = seam::step(StepKind::Create, &path, || system::create_new(&path));
+        let file = match made {
+            Err(FsError::Exists { .. }) => return Ok(None),
+            made => made?,
+        };
+        let temp = Self {
+            file,
+            path,
+            final_path: final_path.to_owned(),
+            meter: Arc::clone(meter),
+            len: 0,
+            blank_from: 0,
+            finished: false,
+        };
+        Ok(temp.lock()?.then_some(temp))
     }
 
     /// Takes the lock; false where somebody took the file for one left behind before that.
@@ -144,7 +153,7 @@ impl TempFile {
         // A hook may forbid the step; that the volume cannot take it is no error.
         seam::step(StepKind::Clone, &temp.path, || Ok(()))?;
         if len > 0
-            && let Err(error) = reflink_copy::reflink_file(&source.file, &temp.file)
+            && let Err(error) = system::clone_blocks(&source.file, &temp.file)
         {
             return match error.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
@@ -224,18 +233,21 @@ impl TempFile {
             system::dress(&self.file, how.modified, how.attributes)
         })?;
         seam::step(StepKind::Flush, &self.path, || self.file.sync_all())?;
+        let key = system::stamp_of(&self.file)
+            .map_err(FsError::when("look at", &self.path))?
+            .key;
         // The lock is held until the new name stands, or somebody might clear the old one away.
-        match how.existing {
-            Existing::Refuse => {
-                deeds::rename_step(&self.path, &self.final_path, system::rename_new)?
-            }
-            Existing::Replace => {
-                deeds::rename_step(&self.path, &self.final_path, system::rename_over)?;
-            }
-        }
+        let rename = match how.existing {
+            Existing::Refuse => system::rename_new,
+            Existing::Replace => system::rename_over,
+        };
+        deeds::rename_step(&self.path, &self.final_path, rename)?;
         self.finished = true;
         deeds::sync_folder_of(&self.final_path)?;
-        system::stamp_of(&self.file).map_err(FsError::when("look at", &self.final_path))
+        let done = system::stamp_of(&self.file);
+        let done = done.map_err(FsError::when("look at", &self.final_path))?;
+        // Wine no longer knows the volume of a handle whose file was renamed.
+        Ok(Stamp { key, ..done })
     }
 
     /// Reads what was written so far.
@@ -329,7 +341,11 @@ pub(super) fn temp_path(final_path: &Path) -> Result<PathBuf, FsError> {
         return Err(FsError::io("create", final_path, nameless));
     };
     let name = name.to_string_lossy();
-    let kept = &name[..name.floor_char_boundary(KEPT)];
+    let kept: String = name
+        .char_indices()
+        .take_while(|(at, c)| at + c.len_utf8() <= KEPT)
+        .map(|(_, c)| c)
+        .collect();
     let random = RandomState::new().build_hasher().finish();
     Ok(final_path.with_file_name(format!(".{kept}.{random:016x}{SUFFIX}")))
 }
@@ -389,5 +405,10 @@ fn remove_if_stale(path: &Path) -> Result<bool, FsError> {
     if file.try_lock().is_err() {
         return Ok(false);
     }
-    deeds::remove_file(path).map(|()| true)
+    // It may have been finished and let go of between the two.
+    let held = system::stamp_of(&file).map_err(FsError::when("look at", path))?;
+    match system::stamp_at(path, false) {
+        Ok(named) if named.key == held.key => deeds::remove_file(path).map(|()| true),
+        _ => Ok(false),
+    }
 }

@@ -96,6 +96,11 @@ pub(super) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result
     file.write_all_at(bytes, offset)
 }
 
+/// Makes `to`, which is empty, a block clone of `from`.
+pub(super) fn clone_blocks(from: &File, to: &File) -> io::Result<()> {
+    reflink_copy::reflink_file(from, to)
+}
+
 /// Returns the next stretch with data in `at..len`, start and end; `(len, len)` if there is none.
 #[cfg(any(target_os = "linux", target_os = "macos", target_os = "freebsd"))]
 pub(super) fn next_data(file: &File, at: u64, len: u64) -> io::Result<(u64, u64)> {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{
     Entry, Store, StoreError,
     index::Index,
-    packs::{Names, names, with_cause},
+    packs::{JOURNAL_NAME, Names, RECEIPT_NAME, names, with_cause},
 };
 use crate::{
     base::{ContentId, Run},
@@ -135,30 +135,41 @@ fn choose(store: &Store, index: &Index, grace: Duration) -> Choice {
 
 /// Returns the ids that a known pack names.
 fn named(store: &Store, index: &Index, findings: &mut Findings) -> HashSet<ContentId> {
-    let mut registered: BTreeMap<&str, Vec<ContentId>> = BTreeMap::new();
+    let mut users: BTreeMap<PathBuf, Vec<ContentId>> = BTreeMap::new();
     for entry in &index.entries {
         for user in &entry.packs {
-            registered.entry(&user.path).or_default().push(entry.id);
-        }
-    }
-    let mut kept = HashSet::new();
-    for (path, ids) in registered {
-        match names(Path::new(path)) {
-            Names::These(named) => kept.extend(named),
-            Names::Gone => {}
-            Names::OutOfReach => {
-                findings.push(out_of_reach(path, ids.len()));
-                kept.extend(ids);
-            }
-            Names::Unreadable(why) => keep_all(path, &why, index, &mut kept, findings),
+            users
+                .entry(PathBuf::from(&user.path))
+                .or_default()
+                .push(entry.id);
         }
     }
     if let Some(own) = own_pack(store.dir()) {
-        match names(own) {
+        users.entry(own.to_owned()).or_default();
+    }
+    let mut kept = HashSet::new();
+    for (path, registered) in users {
+        let path_text = path.display();
+        match names(&path) {
             Names::These(named) => kept.extend(named),
-            Names::Gone | Names::OutOfReach => {}
+            Names::Gone => {}
+            Names::OutOfReach => {
+                findings.push(out_of_reach(&path, registered.len()));
+                kept.extend(registered);
+            }
+            Names::Unfinished => {
+                let message = "holds the journal of a run that is at work or was interrupted; \
+                     every RefDisk stays";
+                let finding = Finding::warning(Code::UnfinishedRun, path_text, message);
+                findings.push(finding.next("let it end, or run its command again"));
+                kept.extend(index.entries.iter().map(|entry| entry.id));
+            }
             Names::Unreadable(why) => {
-                keep_all(&own.display().to_string(), &why, index, &mut kept, findings);
+                let message = format!("{why}; every RefDisk stays, since it may name any");
+                let next = "repair or remove the pack, then run `labpack store gc` again";
+                let finding = Finding::warning(Code::Unreadable, path_text, message);
+                findings.push(finding.next(next));
+                kept.extend(index.entries.iter().map(|entry| entry.id));
             }
         }
     }
@@ -168,31 +179,22 @@ fn named(store: &Store, index: &Index, findings: &mut Findings) -> HashSet<Conte
 /// Returns the folder of the pack that the store in `dir` belongs to, if it belongs to one.
 pub(super) fn own_pack(dir: &Path) -> Option<&Path> {
     let around = dir.parent()?;
-    let manifest = fs::look(&around.join(Manifest::FILE_NAME));
-    (manifest.ok()? != fs::Entry::Missing).then_some(around)
+    // What cannot be looked at may be there.
+    let there = |name| !matches!(fs::look(&around.join(name)), Ok(fs::Entry::Missing));
+    [Manifest::FILE_NAME, RECEIPT_NAME, JOURNAL_NAME]
+        .into_iter()
+        .any(there)
+        .then_some(around)
 }
 
-fn keep_all(
-    path: &str,
-    why: &str,
-    index: &Index,
-    kept: &mut HashSet<ContentId>,
-    findings: &mut Findings,
-) {
-    let message = format!("{why}; every RefDisk stays, since it may name any");
-    let next = "repair or remove the pack, then run `labpack store gc` again";
-    findings.push(Finding::warning(Code::Unreadable, path, message).next(next));
-    kept.extend(index.entries.iter().map(|entry| entry.id));
-}
-
-fn out_of_reach(path: &str, ref_disks: usize) -> Finding {
+fn out_of_reach(path: &Path, ref_disks: usize) -> Finding {
     let message = format!("cannot be reached; {ref_disks} RefDisks stay for it");
     let next = "bring its drive or share back, then run `labpack store gc` again";
-    Finding::note(Code::Unreadable, path, message).next(next)
+    Finding::note(Code::Unreadable, path.display(), message).next(next)
 }
 
 fn users_unknown(store: &Store, entry: &Entry) -> Finding {
-    let message = "stays, since the index was made anew and does not know who uses it";
+    let message = "stays, since the index does not know who uses it";
     let next = "remove it by hand once no lab needs it";
     let path = store.path_of(&entry.file);
     Finding::note(Code::UnusedRefDisk, path.display(), message).next(next)

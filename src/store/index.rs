@@ -49,7 +49,8 @@ pub struct Entry {
     pub packs: Vec<PackUse>,
     /// When it was last taken in or asked for, in UTC.
     pub last_used: String,
-    /// Found when the index was made anew: others may use it that the index does not name.
+    /// Others may use it that the index does not name: it was found when a lost index was made
+    /// anew, or used from a folder whose path is not Unicode. It is never collected.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub users_unknown: bool,
     /// Fields that this version does not know; kept as they are.
@@ -229,25 +230,31 @@ impl Index {
         all
     }
 
-    /// Adds an entry, or merges it into the one with its id; returns what stands then.
-    pub(super) fn add(&mut self, entry: Entry) -> Result<Entry, DocumentError> {
+    /// Adds an entry, or merges it into the one with its id; returns what stands then. The file
+    /// that was there first stays the RefDisk's, as long as it `stands`.
+    pub(super) fn add(
+        &mut self,
+        entry: Entry,
+        stands: impl FnOnce(&Entry) -> bool,
+    ) -> Result<Entry, DocumentError> {
         check_entry(&entry)?;
-        if let Some(known) = self.find_mut(&entry.id) {
-            known.merge(entry);
-            return Ok(known.clone());
-        }
         let folded = fold_case(&entry.file);
-        if self
-            .entries
-            .iter()
-            .any(|other| fold_case(&other.file) == folded)
-        {
+        let mut others = self.entries.iter().filter(|other| other.id != entry.id);
+        if others.any(|other| fold_case(&other.file) == folded) {
             let found = "its file is another RefDisk's";
             return Err(invalid(named(&entry), found, "a file of its own"));
         }
-        self.entries.push(entry.clone());
-        self.entries.sort_by(|a, b| a.file.cmp(&b.file));
-        Ok(entry)
+        let Some(known) = self.find_mut(&entry.id) else {
+            self.entries.push(entry.clone());
+            self.entries.sort_by(|a, b| a.file.cmp(&b.file));
+            return Ok(entry);
+        };
+        if known.file != entry.file && !stands(known) {
+            known.file.clone_from(&entry.file);
+            known.stamp = None;
+        }
+        known.merge(entry);
+        Ok(known.clone())
     }
 }
 

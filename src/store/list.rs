@@ -66,6 +66,8 @@ pub enum UserState {
     Gone,
     /// Its drive or share seems not to be there just now.
     OutOfReach,
+    /// A run is at work there, or was interrupted.
+    Unfinished,
     /// It is there and cannot be read.
     Unreadable,
 }
@@ -88,6 +90,7 @@ pub fn list(dir: &Path, run: &Run<'_>) -> Result<StoreList, StoreError> {
             Names::These(_) => UserState::Present,
             Names::Gone => UserState::Gone,
             Names::OutOfReach => UserState::OutOfReach,
+            Names::Unfinished => UserState::Unfinished,
             Names::Unreadable(_) => UserState::Unreadable,
         },
     });

@@ -13,6 +13,10 @@ use crate::{
 /// The receipt's file name, at the top of an unpacked lab.
 pub const RECEIPT_NAME: &str = "labpack-unpacked.json";
 
+/// The journal's file name, at the top of a pack or a lab at which a run is at work or was
+/// interrupted. Nothing is collected while one is there: it may be all that names a RefDisk.
+pub const JOURNAL_NAME: &str = "labpack.journal";
+
 /// What a user of the store says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Names {
@@ -22,6 +26,8 @@ pub(super) enum Names {
     Gone,
     /// Its drive or share seems not to be there just now.
     OutOfReach,
+    /// A run is at work there, or was interrupted.
+    Unfinished,
     /// It is there and cannot be read: why.
     Unreadable(String),
 }
@@ -35,6 +41,11 @@ struct Receipt {
 
 /// Asks the pack, or the unpacked lab, in a folder which RefDisks it uses.
 pub(super) fn names(folder: &Path) -> Names {
+    match fs::look(&folder.join(JOURNAL_NAME)) {
+        Ok(Entry::Missing) => {}
+        Ok(_) => return Names::Unfinished,
+        Err(error) => return Names::Unreadable(with_cause(&error)),
+    }
     let mut ids = HashSet::new();
     let mut found = false;
     type Reader = fn(&[u8]) -> Result<Vec<ContentId>, String>;

@@ -15,10 +15,13 @@ use crate::{
 
 /// Makes the index of a store anew from its files and the manifest of the pack it belongs to.
 pub(super) fn from_own_pack(dir: &Path, run: &Run<'_>) -> Result<Index, StoreError> {
-    let Some(own) = own_pack(dir) else {
+    let own = own_pack(dir).map(|own| (own, own.join(Manifest::FILE_NAME)));
+    let Some((own, path)) = own else {
         return from_packs(dir, &[], run);
     };
-    let path = own.join(Manifest::FILE_NAME);
+    if fs::look(&path)? == fs::Entry::Missing {
+        return from_packs(dir, &[], run);
+    }
     let bytes = fs::read_bounded(&path, Manifest::MAX_BYTES)?;
     let manifest = manifest::read(&bytes).map_err(|source| StoreError::Index { path, source })?;
     let mut index = from_packs(dir, &[(own, &manifest)], run)?;
@@ -63,7 +66,7 @@ pub(super) fn from_packs(
 
 fn add(dir: &Path, index: &mut Index, entry: Entry) -> Result<(), StoreError> {
     let path = dir.join(INDEX_NAME);
-    let added = index.add(entry);
+    let added = index.add(entry, |_| true);
     added
         .map(drop)
         .map_err(|source| StoreError::Index { path, source })

@@ -60,10 +60,11 @@ impl Store {
 
     /// Makes the index anew from the RefDisks in `dir` and the packs that are known to use them,
     /// each with its folder. RefDisks that none of them names are read to be identified, and
-    /// [`gc`](super::gc()) will not remove them: who uses them is not known.
+    /// [`gc`](super::gc()) will not remove them: who uses them is not known. What an index that is
+    /// there says stays.
     ///
     /// # Errors
-    /// What the file system says.
+    /// What the file system says; [`StoreError::Index`] for an index that is damaged or newer.
     pub fn rebuild(
         dir: &Path,
         packs: &[(&Path, &Manifest)],
@@ -71,9 +72,15 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let dir = fs::absolute(dir)?;
         // Bytes may be read here: nothing is locked yet.
-        let index = rebuild::from_packs(&dir, packs, run)?;
-        let store = Self::with(dir, index.clone());
-        store.replace(index, run)?;
+        let found = rebuild::from_packs(&dir, packs, run)?;
+        let store = Self::with(dir, Index::empty());
+        store.update(run, |index| {
+            for entry in found.entries {
+                let added = index.add(entry, |known| store.stands(known));
+                added.map_err(|source| store.index_error(source))?;
+            }
+            Ok(())
+        })?;
         Ok(store)
     }
 
@@ -163,14 +170,7 @@ impl Store {
     /// What the file system says; an entry whose name does not bear its id.
     pub fn register(&self, entry: Entry, run: &Run<'_>) -> Result<Entry, StoreError> {
         self.update(run, |index| {
-            if let Some(known) = index.find_mut(&entry.id)
-                && known.file != entry.file
-                && !self.stands(known)
-            {
-                known.file.clone_from(&entry.file);
-                known.stamp = None;
-            }
-            let added = index.add(entry);
+            let added = index.add(entry, |known| self.stands(known));
             added.map_err(|source| self.index_error(source))
         })
     }
@@ -188,7 +188,7 @@ impl Store {
         pack: &Path,
         run: &Run<'_>,
     ) -> Result<(), StoreError> {
-        let path = fs::absolute(pack)?.display().to_string();
+        let path = fs::absolute(pack)?;
         let seen = now();
         self.update(run, |index| {
             for id in index.with_ancestors(ids.iter().copied()) {
@@ -196,10 +196,14 @@ impl Store {
                     continue;
                 };
                 entry.last_used.clone_from(&seen);
-                entry.used_by(PackUse {
-                    path: path.clone(),
-                    seen: seen.clone(),
-                });
+                match path.to_str() {
+                    Some(path) => entry.used_by(PackUse {
+                        path: path.to_owned(),
+                        seen: seen.clone(),
+                    }),
+                    // JSON cannot hold the path, so that gc could not ask there.
+                    None => entry.users_unknown = true,
+                }
             }
             Ok(())
         })
@@ -237,13 +241,6 @@ impl Store {
         }
         *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
         done
-    }
-
-    fn replace(&self, with: Index, run: &Run<'_>) -> Result<(), StoreError> {
-        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let _lock = FolderLock::acquire(&self.path_of(LOCK_NAME), run)?;
-        fs::write_atomic(&self.path_of(INDEX_NAME), &with.write())?;
-        Ok(())
     }
 
     fn index_error(&self, source: crate::manifest::DocumentError) -> StoreError {

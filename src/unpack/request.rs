@@ -23,6 +23,14 @@ pub struct Request {
     pub windows_dest: Option<String>,
 }
 
+impl Request {
+    /// Unpacks `pack` to `dest`, everything else as it is by default.
+    #[must_use]
+    pub fn new(pack: impl Into<PathBuf>, dest: impl Into<PathBuf>) -> Self {
+        Self { pack: pack.into(), dest: dest.into(), ..Self::default() }
+    }
+}
+
 /// How VMs come to their shared parents: a way that is named is taken, or nothing is done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum LinkMode {

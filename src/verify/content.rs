@@ -1,14 +1,14 @@
 //! Reads files again, and holds their bytes against their digests.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
 use rayon::prelude::*;
 
 use super::ContentTotals;
 use crate::{
     base::{ContentId, Run},
-    export::PackView,
-    fs::{ContentHasher, FsError, SourceFile, stream},
+    export::{DiskFault, PackView},
+    fs::{ContentHasher, FsError, SourceFile, stamp, stream},
     manifest::Place,
     report::{Code, Finding, Findings},
 };
@@ -108,7 +108,7 @@ fn check(files: &[Expected], run: &Run<'_>) -> Result<Checked, FsError> {
 }
 
 fn total(files: &[Expected]) -> u64 {
-    let len = |file: &Expected| crate::fs::stamp(&file.file).map_or(0, |stamp| stamp.len);
+    let len = |file: &Expected| stamp(&file.file).map_or(0, |stamp| stamp.len);
     files.iter().map(len).fold(0, u64::saturating_add)
 }
 
@@ -136,6 +136,9 @@ fn digest(file: &Expected, run: &Run<'_>) -> Result<ContentId, FsError> {
 }
 
 fn unreadable(file: &Expected, error: &FsError) -> Finding {
-    let fault = crate::export::DiskFault::from(error);
-    fault.finding(&file.shown)
+    if matches!(error, FsError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound) {
+        return Finding::error(Code::MissingFile, &file.shown, "is not there any more")
+            .next("unpack again; that brings back what is missing");
+    }
+    DiskFault::from(error).finding(&file.shown)
 }

@@ -5,6 +5,8 @@
 
 pub mod content;
 mod report;
+#[cfg(test)]
+mod tests;
 
 pub use report::{Chains, ContentTotals, VerifyReport};
 

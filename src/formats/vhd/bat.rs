@@ -41,7 +41,10 @@ impl Bat {
             FormatError::unreadable(place, source)
         })?;
         let (entries, _) = bytes.as_chunks();
-        Ok(entries.iter().map(|&entry| u32::from_be_bytes(entry)).collect())
+        Ok(entries
+            .iter()
+            .map(|&entry| u32::from_be_bytes(entry))
+            .collect())
     }
 
     /// Calls `each` with every block that is in the file and the sector at which it starts.

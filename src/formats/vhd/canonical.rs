@@ -12,10 +12,7 @@ use crate::{
 /// locator's area. The parent's id, in the header as well, is not: it is hashed where it lies.
 /// `kept` holds the areas, so that disks with one digest keep their paths in the same places:
 /// then each is the others' store form with its own bytes laid over the masks.
-pub(super) fn canonical_form(
-    file: &dyn ReadAt,
-    disk: &Disk,
-) -> Result<CanonicalForm, FormatError> {
+pub(super) fn canonical_form(file: &dyn ReadAt, disk: &Disk) -> Result<CanonicalForm, FormatError> {
     let Some(header) = disk.differencing() else {
         return Ok(CanonicalForm::exact());
     };

@@ -77,7 +77,9 @@ impl Plan {
     fn of(disk: &NewDisk) -> Result<Self, FormatError> {
         let block_size = disk.block_size.unwrap_or(DEFAULT_BLOCK);
         let blocks = disk.virtual_size.div_ceil(u64::from(block_size));
-        let blocks = u32::try_from(blocks).ok().filter(|&blocks| blocks <= MOST_ENTRIES);
+        let blocks = u32::try_from(blocks)
+            .ok()
+            .filter(|&blocks| blocks <= MOST_ENTRIES);
         let blocks = blocks.ok_or_else(|| wrong("a table of more than 4194304 blocks"))?;
         let table_len = u64::from(blocks).saturating_mul(4);
         let (table, areas) = match &disk.parent {
@@ -98,7 +100,9 @@ impl Plan {
                 (table, Some(areas))
             }
         };
-        let end = areas.as_ref().map_or(table.end(), |areas| areas.relative.end());
+        let end = areas
+            .as_ref()
+            .map_or(table.end(), |areas| areas.relative.end());
         let bitmap = bitmap_len(block_size);
         let lead = pages(bitmap).saturating_sub(bitmap);
         let plan = Self {
@@ -173,12 +177,22 @@ impl Plan {
         let span = range(u64::from(block).saturating_mul(size), size);
         let bitmap_len = bitmap_len(self.block_size);
         let mut bitmap = vec![0; usize::try_from(bitmap_len).unwrap_or(0)];
-        let first = disk.data.partition_point(|(at, bytes)| extent(*at, bytes).end() <= span.start());
-        for (at, bytes) in disk.data.iter().skip(first).take_while(|(at, _)| *at < span.end()) {
+        let first = disk
+            .data
+            .partition_point(|(at, bytes)| extent(*at, bytes).end() <= span.start());
+        for (at, bytes) in disk
+            .data
+            .iter()
+            .skip(first)
+            .take_while(|(at, _)| *at < span.end())
+        {
             let piece = extent(*at, bytes);
             let start = piece.start().max(span.start());
             let end = piece.end().min(span.end());
-            let within = between(start.saturating_sub(span.start()), end.saturating_sub(span.start()));
+            let within = between(
+                start.saturating_sub(span.start()),
+                end.saturating_sub(span.start()),
+            );
             mark(&mut bitmap, within);
             let bytes = part(bytes, start.saturating_sub(*at), end.saturating_sub(*at));
             let data = place.saturating_add(bitmap_len);
@@ -248,14 +262,19 @@ fn footer(disk: &NewDisk) -> RawFooter {
 /// Refuses a description that contradicts itself or the format.
 fn check(disk: &NewDisk) -> Result<(), FormatError> {
     let size = disk.virtual_size;
-    if size == 0 || size % SECTOR != 0 || size > MOST_BYTES {
+    if size == 0 || !size.is_multiple_of(SECTOR) || size > MOST_BYTES {
         return Err(wrong(format_args!("a size of {size} bytes")));
     }
     if disk.logical_sector != 512 {
-        return Err(wrong(format_args!("a sector of {} bytes", disk.logical_sector)));
+        return Err(wrong(format_args!(
+            "a sector of {} bytes",
+            disk.logical_sector
+        )));
     }
     if (disk.kind == DiskKind::Differencing) != disk.parent.is_some() {
-        return Err(wrong("a parent without a differencing disk, or the reverse,"));
+        return Err(wrong(
+            "a parent without a differencing disk, or the reverse,",
+        ));
     }
     if let Some(block) = disk.block_size
         && !(block.is_power_of_two() && BLOCK_SIZES.contains(&block))
@@ -264,11 +283,13 @@ fn check(disk: &NewDisk) -> Result<(), FormatError> {
     }
     let mut free = 0;
     for (at, bytes) in &disk.data {
-        let end = at.checked_add(len(bytes)).filter(|&end| end <= size && *at >= free);
-        let whole = at % SECTOR == 0 && len(bytes) % SECTOR == 0;
-        free = end.filter(|_| whole).ok_or_else(|| {
-            wrong(format_args!("data of {} bytes at {at:#x}", bytes.len()))
-        })?;
+        let end = at
+            .checked_add(len(bytes))
+            .filter(|&end| end <= size && *at >= free);
+        let whole = at.is_multiple_of(SECTOR) && len(bytes).is_multiple_of(SECTOR);
+        free = end
+            .filter(|_| whole)
+            .ok_or_else(|| wrong(format_args!("data of {} bytes at {at:#x}", bytes.len())))?;
     }
     Ok(())
 }

@@ -53,7 +53,10 @@ impl Disk {
             page83_id: None,
             creator: footer.creator.clone(),
             log: LogState::None,
-            parent: self.differencing().map(|header| link(file, header)).transpose()?,
+            parent: self
+                .differencing()
+                .map(|header| link(file, header))
+                .transpose()?,
             remarks: self.footers.remark.iter().cloned().collect(),
         })
     }
@@ -71,8 +74,9 @@ impl Disk {
             let what = "rewriting a disk with a footer of 511 bytes";
             return Err(FormatError::unsupported(place, what));
         }
-        self.differencing()
-            .ok_or_else(|| FormatError::unsupported(place, "naming the parent of a disk without one"))
+        self.differencing().ok_or_else(|| {
+            FormatError::unsupported(place, "naming the parent of a disk without one")
+        })
     }
 
     /// Where blocks and areas must end: the footer's start.

@@ -136,7 +136,10 @@ fn check_bat(
     place: &str,
 ) -> Result<Bat, FormatError> {
     let (entries, offset) = (raw.entries.get(), raw.bat_offset.get());
-    let needed = footers.footer.size.div_ceil(u64::from(raw.block_size.get()));
+    let needed = footers
+        .footer
+        .size
+        .div_ceil(u64::from(raw.block_size.get()));
     let windows = WindowsError::BAT_CORRUPT;
     if needed.max(u64::from(entries)) > u64::from(MOST_ENTRIES) {
         let what = format!("a table of more than {MOST_ENTRIES} blocks");

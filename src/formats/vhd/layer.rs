@@ -130,11 +130,9 @@ impl Layer for VhdLayer {
     }
 
     fn read_file(&self, buf: &mut [u8], file_offset: u64) -> Result<(), FormatError> {
-        self.file
-            .read_exact_at(buf, file_offset)
-            .map_err(|source| {
-                FormatError::unreadable(format_args!("data at {file_offset:#x}"), source)
-            })
+        self.file.read_exact_at(buf, file_offset).map_err(|source| {
+            FormatError::unreadable(format_args!("data at {file_offset:#x}"), source)
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Parent locators: where the parent may be, as strangers wrote it down.
 
+use std::collections::HashSet;
+
 use super::{
     SECTOR,
     header::Header,
@@ -44,7 +46,7 @@ impl RawLocator {
         } else {
             space
         };
-        let space = if space == 0 || space % SECTOR != 0 || space < len {
+        let space = if space == 0 || !space.is_multiple_of(SECTOR) || space < len {
             len.next_multiple_of(SECTOR)
         } else {
             space
@@ -60,11 +62,16 @@ impl RawLocator {
     }
 }
 
+/// Makes a hint of a slot's bytes, if they are well-formed.
+type Decode = fn(&[u8]) -> Option<PathHint>;
+
 /// Reads what the header says about where the parent is, in the order in which to try it.
 pub(super) fn hints(file: &dyn ReadAt, header: &Header) -> Result<Vec<PathHint>, FormatError> {
     let mut hints = Vec::new();
-    let ways: [(_, fn(&[u8]) -> Option<PathHint>); 5] = [
-        (W2RU, |text| hint(HintKind::Relative, utf16(text, u16::from_le_bytes))),
+    let ways: [([u8; 4], Decode); 5] = [
+        (W2RU, |text| {
+            hint(HintKind::Relative, utf16(text, u16::from_le_bytes))
+        }),
         (W2KU, |text| w2ku(utf16(text, u16::from_le_bytes))),
         (WI2R, |text| hint(HintKind::Relative, latin1(text))),
         (WI2K, |text| hint(HintKind::Absolute, latin1(text))),
@@ -77,6 +84,9 @@ pub(super) fn hints(file: &dyn ReadAt, header: &Header) -> Result<Vec<PathHint>,
     }
     let name = utf16(&header.raw.parent_name, u16::from_be_bytes);
     hints.extend(hint(HintKind::Name, name));
+    // XenServer writes the same path several times; it is tried once.
+    let mut seen = HashSet::new();
+    hints.retain(|hint| seen.insert(hint.clone()));
     Ok(hints)
 }
 
@@ -94,7 +104,8 @@ fn first_text(
 /// Reads a locator's bytes; the caller has bounded their number.
 pub(super) fn read_range(file: &dyn ReadAt, range: ByteRange) -> Result<Vec<u8>, FormatError> {
     let place = || format!("parent locator at {:#x}", range.start());
-    let len = usize::try_from(range.len()).map_err(|_| FormatError::unsupported(place(), "room"))?;
+    let len =
+        usize::try_from(range.len()).map_err(|_| FormatError::unsupported(place(), "room"))?;
     let mut bytes = vec![0; len];
     file.read_exact_at(&mut bytes, range.start())
         .map_err(|source| FormatError::unreadable(place(), source))?;

@@ -1,13 +1,13 @@
 //! VHD, version 1 of the format: big-endian, additive checksums, a footer at the end.
 //!
-//! A disk is read from its [`footer`], which says what kind it is; a dynamic or differencing one
-//! goes on with its [`header`], whose block allocation table ([`bat`]) says where blocks lie, and
-//! whose parent locators ([`locator`]) say where the parent may be. [`disk`] holds these together
+//! A disk is read from its `footer`, which says what kind it is; a dynamic or differencing one
+//! goes on with its `header`, whose block allocation table (`bat`) says where blocks lie, and
+//! whose parent locators (`locator`) say where the parent may be. `disk` holds these together
 //! and tells what the disk says about itself.
 //!
-//! What is done with a disk stands in files of its own: [`blocks`] checks where blocks lie,
-//! [`layer`] finds the data of a virtual byte, [`rooms`] tells which locator areas may be
-//! touched, [`canonical`] masks them, [`relink`] and [`store_form`] rewrite them, and [`create`]
+//! What is done with a disk stands in files of its own: `blocks` checks where blocks lie,
+//! `layer` finds the data of a virtual byte, `rooms` tells which locator areas may be
+//! touched, `canonical` masks them, `relink` and `store_form` rewrite them, and `create`
 //! makes new disks. Facts are those of the VHD 1.0 specification and of files that Windows wrote.
 
 mod bat;

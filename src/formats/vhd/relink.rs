@@ -83,7 +83,11 @@ impl Relink<'_> {
             let area = self.area(at);
             self.says(at, text) || area.is_some_and(|area| area.len() >= len(text))
         });
-        for &at in fit.iter().filter(|&&at| !self.says(at, text)).collect::<Vec<_>>() {
+        for &at in fit
+            .iter()
+            .filter(|&&at| !self.says(at, text))
+            .collect::<Vec<_>>()
+        {
             self.write_at(at, code, text)?;
         }
         for &at in &misfit {

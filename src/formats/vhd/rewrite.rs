@@ -58,7 +58,8 @@ impl<'a> Rewrite<'a> {
         let text_end = area.start().saturating_add(len(text));
         self.strings.push(Write::bytes(area.start(), text));
         let rest = ByteRange::between(text_end, area.end());
-        self.strings.extend(rest.filter(|rest| !rest.is_empty()).map(Write::zeros));
+        self.strings
+            .extend(rest.filter(|rest| !rest.is_empty()).map(Write::zeros));
     }
 
     /// Makes a new area for `text` where the footer stands, and moves the footer behind it.
@@ -74,7 +75,8 @@ impl<'a> Rewrite<'a> {
         let area = area.and_then(|(start, len)| ByteRange::new(start, len));
         let area = area.ok_or_else(|| FormatError::unsupported(place, "making room"))?;
         let gap = ByteRange::between(self.footer_at, area.start());
-        self.strings.extend(gap.filter(|gap| !gap.is_empty()).map(Write::zeros));
+        self.strings
+            .extend(gap.filter(|gap| !gap.is_empty()).map(Write::zeros));
         self.write(area, text);
         self.footer_at = area.end();
         Ok(area)
@@ -86,7 +88,9 @@ impl<'a> Rewrite<'a> {
         if self.footer_at != self.disk.data_end() {
             let footer = read_range(self.file, self.disk.footers.tail_range)?;
             patch.new_len = Some(self.footer_at.saturating_add(SECTOR));
-            patch.stages.push(vec![Write::bytes(self.footer_at, footer)]);
+            patch
+                .stages
+                .push(vec![Write::bytes(self.footer_at, footer)]);
         }
         if !self.strings.is_empty() {
             patch.stages.push(self.strings);

@@ -77,7 +77,10 @@ fn judge(
     blocks: &Allocated,
     others: &[ByteRange],
 ) -> Result<(), FormatError> {
-    if area.start() % SECTOR != 0 || area.len() > MOST_ROOM || area.end() > disk.data_end() {
+    if !area.start().is_multiple_of(SECTOR)
+        || area.len() > MOST_ROOM
+        || area.end() > disk.data_end()
+    {
         let expected = format!("whole sectors before {:#x}", disk.data_end());
         return Err(odd(area, format_args!("area is {area}"), expected));
     }

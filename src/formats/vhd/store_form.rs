@@ -33,7 +33,11 @@ pub(super) fn store_form(
     rewrite.raw.parent_timestamp = 0.into();
     rewrite.raw.parent_name = names.field;
     rewrite.raw.locators = [RawLocator::UNUSED; 8];
-    let codes: &[_] = if areas.len() > 1 { &[W2KU, W2RU] } else { &[W2RU] };
+    let codes: &[_] = if areas.len() > 1 {
+        &[W2KU, W2RU]
+    } else {
+        &[W2RU]
+    };
     let mut codes = codes.iter();
     for (i, &area) in areas.iter().enumerate() {
         let locator = match codes.next() {

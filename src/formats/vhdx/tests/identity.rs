@@ -41,10 +41,22 @@ fn changed(bytes: &[u8], writes: &[(usize, &[u8])]) -> Vec<u8> {
 }
 
 /// What a guest and a chain see of a disk.
-fn seen(bytes: &Vec<u8>) -> (Vec<u8>, DiskId, Option<(DiskId, Option<DiskId>)>) {
+#[derive(PartialEq)]
+struct Seen {
+    content: Vec<u8>,
+    own_id: DiskId,
+    page83_id: Option<DiskId>,
+    parent: Option<(DiskId, Option<DiskId>)>,
+}
+
+fn seen(bytes: &Vec<u8>) -> Seen {
     let info = read_info(bytes).unwrap();
-    let link = info.parent.map(|link| (link.id, link.id2));
-    (Chain::of(&[bytes, &BASE]).bytes(), info.own_id, link)
+    Seen {
+        content: Chain::of(&[bytes, &BASE]).bytes(),
+        own_id: info.own_id,
+        page83_id: info.page83_id,
+        parent: info.parent.map(|link| (link.id, link.id2)),
+    }
 }
 
 fn hint_paths(link: &ParentLink) -> Vec<&str> {
@@ -161,50 +173,51 @@ fn every_stage_of_a_change_leaves_a_whole_disk() {
     let old = littered(&CHILD, 200);
     // A stale header with a log id: it must never become the current one.
     let stale = changed(&old, &[(0x2_0030, &[5; 16])]);
-    let before = seen(&old);
     for file in [old, stale] {
-        let moved = relink(&file, &paths(r"..\y.vhdx", r"D:\y.vhdx")).unwrap();
+        survives_every_crash(
+            &file,
+            &relink(&file, &paths(r"..\y.vhdx", r"D:\y.vhdx")).unwrap(),
+        );
         let stored = store_form(&file, "base-1.vhdx").unwrap();
-        let stored_again = {
-            // Here the locator must make room for itself.
-            let bytes = applied(&stored, &file);
-            assert_eq!(store_form(&bytes, "base-22.vhdx").unwrap().stages.len(), 7);
-            (bytes, "base-22.vhdx")
+        survives_every_crash(&file, &stored);
+        // Now the locator stands where the next one must go: it is moved aside first.
+        let file = applied(&stored, &file);
+        let again = store_form(&file, "base-22.vhdx").unwrap();
+        assert_eq!(again.stages.len(), 7);
+        survives_every_crash(&file, &again);
+    }
+}
+
+/// Stops after each stage, and in the middle of each write of a header.
+fn survives_every_crash(file: &Vec<u8>, patch: &Patch) {
+    let before = seen(file);
+    let names = |bytes: &Vec<u8>| {
+        let link = read_info(bytes).unwrap().parent.unwrap();
+        hint_paths(&link).join(" ")
+    };
+    let (old, new) = (names(file), names(&applied(patch, file)));
+    assert_ne!(old, new);
+    for stages in 0..=patch.stages.len() {
+        let (done, left) = patch.stages.split_at(stages);
+        let part = Patch {
+            stages: done.to_vec(),
+            new_len: None,
         };
-        let again = store_form(&stored_again.0, stored_again.1).unwrap();
-        for (bytes, patch) in [(&file, moved), (&file, stored), (&stored_again.0, again)] {
-            let names = |bytes: &Vec<u8>| {
-                let link = read_info(bytes).unwrap().parent.unwrap();
-                hint_paths(&link).join(" ")
-            };
-            let (first, last) = (names(bytes), names(&applied(&patch, bytes)));
-            assert_ne!(first, last);
-            for stages in 0..=patch.stages.len() {
-                let part = Patch {
-                    stages: patch.stages[..stages].to_vec(),
-                    new_len: None,
-                };
-                let crashed = applied(&part, bytes);
-                assert!(seen(&crashed) == before, "after {stages} stages");
-                assert!(
-                    [&first, &last].contains(&&names(&crashed)),
-                    "after {stages} stages"
-                );
-                // Half a write: the file stands as before it, or says that a header is damaged.
-                if let Some(
-                    [
-                        Write {
-                            offset: at @ (0x1_0000 | 0x2_0000),
-                            ..
-                        },
-                    ],
-                ) = patch.stages.get(stages).map(Vec::as_slice)
-                {
-                    let mut torn = crashed.clone();
-                    torn[*at as usize..][..512].fill(0xEE);
-                    assert!(seen(&torn) == before, "torn at {at:#x}");
-                }
-            }
+        let mut crashed = applied(&part, file);
+        assert!(seen(&crashed) == before, "after {stages} stages");
+        let named = names(&crashed);
+        assert!(
+            named == old || named == new,
+            "after {stages} stages: {named}"
+        );
+        let next = left.first().and_then(|stage| stage.first());
+        if let Some(Write {
+            offset: at @ (0x1_0000 | 0x2_0000),
+            ..
+        }) = next
+        {
+            crashed[*at as usize..][..512].fill(0xEE);
+            assert!(seen(&crashed) == before, "torn at {at:#x}");
         }
     }
 }
@@ -264,12 +277,15 @@ fn a_base_has_no_parent_to_change_and_no_path_is_no_parent() {
     }
 }
 
+/// New bytes at offsets.
+type Changes = Vec<(usize, Vec<u8>)>;
+
 #[test]
 fn a_mask_over_data_is_no_mask() {
     let le = |value: u64| value.to_le_bytes();
     let (bat, log) = (BAT, 0x1_0048);
     let full = |offset: u64| le(offset | 6);
-    let cases: [(&str, Vec<(usize, Vec<u8>)>, Code); 8] = [
+    let cases: [(&str, Changes, Code); 8] = [
         (
             "log over a block",
             vec![

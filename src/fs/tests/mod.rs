@@ -2,22 +2,23 @@
 
 use std::{
     fs,
-    io::{self, BufRead, BufReader, Write as _},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    io::{self, Write as _},
+    path::{MAIN_SEPARATOR_STR, Path},
     sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc,
+        atomic::{AtomicU64, Ordering},
     },
 };
+
+mod processes;
+mod volumes;
 
 use super::{
     seam::{StepKind, install, record},
     *,
 };
 use crate::base::{
-    Attributes, ByteRange, ContentId, FileTime, IoMeter, Patch, Progress, ReadAt, Run, Silent,
-    Write,
+    Attributes, ByteRange, ContentId, FileTime, IoMeter, Patch, Progress, Run, Silent, Write,
 };
 
 const MIB: usize = 1 << 20;
@@ -173,7 +174,7 @@ fn a_copy_reads_each_byte_once_and_holes_not_at_all() {
     assert!(fs::read(&to).unwrap() == whole, "the copy differs");
     let totals = meter.totals();
     assert_eq!(totals.read + totals.skipped, done.len);
-    assert!(totals.written <= MIB as u64 + (64 << 10), "{totals:?}");
+    assert!(totals.written <= MIB as u64 + 2 * (64 << 10), "{totals:?}");
     if totals.skipped == 0 {
         println!("skipped: this file system shows no holes");
         return;
@@ -265,16 +266,16 @@ fn a_file_that_changes_while_it_streams_is_noticed() {
     type Deed = fn(&Path);
     let deeds: [(&str, Deed); 5] = [
         ("is 4000000 bytes long", |path| {
-            opened(path).set_len(4_000_000).unwrap()
+            opened(path).set_len(4_000_000).unwrap();
         }),
         ("ends early", |path| {
-            opened(path).set_len(MIB as u64 + 5).unwrap()
+            opened(path).set_len(MIB as u64 + 5).unwrap();
         }),
         ("another file", |path| {
-            write_atomic(path, &vec![1; 3 * MIB]).unwrap()
+            write_atomic(path, &vec![1; 3 * MIB]).unwrap();
         }),
         ("was written to", |path| {
-            opened(path).write_all(b"x").unwrap()
+            opened(path).write_all(b"x").unwrap();
         }),
         ("is gone", |path| fs::remove_file(path).unwrap()),
     ];
@@ -317,13 +318,14 @@ fn only_ordinary_files_are_opened_and_a_pipe_makes_nobody_wait() {
     };
     assert!(refused(&link).contains("symbolic link"));
     assert!(refused(dir.path()).contains("folder"));
+    use crate::base::ReadAt;
     let mut bytes = [0; 5];
     let through = SourceFile::open_following(&link, &meter()).unwrap();
     through.read_exact_at(&mut bytes, 0).unwrap();
     assert_eq!(&bytes, b"bytes");
     assert!(read_bounded(&link, 10).is_err());
     let pipe = dir.path().join("pipe");
-    if !Command::new("mkfifo")
+    if !std::process::Command::new("mkfifo")
         .arg(&pipe)
         .status()
         .is_ok_and(|s| s.success())
@@ -450,21 +452,25 @@ fn a_hard_link_is_the_same_file_and_never_replaces() {
     ));
 }
 
-#[cfg(unix)]
 #[test]
 fn a_walk_is_sorted_and_reports_links_and_bad_names() {
+    // Wine makes no links, and Windows no such name.
+    let links = cfg!(unix);
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
     create_dir_all(&root.join("b").join("sub")).unwrap();
-    for file in ["b/sub/x", "b.txt", "a", "b/nul"] {
+    for file in ["b/sub/x", "b.txt", "a"] {
         fs::write(root.join(file), file).unwrap();
     }
-    symlink_file(Path::new("/nowhere"), &root.join("link")).unwrap();
-    symlink_file(root, &root.join("loop")).unwrap();
+    if links {
+        fs::write(root.join("b/nul"), "").unwrap();
+        symlink_file(Path::new("/nowhere"), &root.join("link")).unwrap();
+        symlink_file(root, &root.join("loop")).unwrap();
+    }
     let seen: Vec<_> = walk(root)
         .map(|found| match found {
             Ok(Found { path, entry }) => (
-                path.to_string(),
+                path.below(Path::new("")).display().to_string(),
                 match entry {
                     Entry::File(stamp) => format!("file of {}", stamp.len),
                     Entry::Folder(_) => "folder".to_owned(),
@@ -488,10 +494,12 @@ fn a_walk_is_sorted_and_reports_links_and_bad_names() {
         ("link", "link to /nowhere"),
         ("loop", &format!("link to {}", root.display())),
     ];
-    assert_eq!(
-        seen,
-        expected.map(|(path, what)| (path.to_owned(), what.to_owned()))
-    );
+    let expected: Vec<_> = expected
+        .into_iter()
+        .filter(|(path, _)| links || !["b/nul", "link", "loop"].contains(path))
+        .map(|(path, what)| (path.replace('/', MAIN_SEPARATOR_STR), what.to_owned()))
+        .collect();
+    assert_eq!(seen, expected);
     let missing: Vec<_> = walk(&root.join("missing")).collect();
     assert!(matches!(missing.as_slice(), [Err(bad)] if bad.why.contains("cannot be read")));
 }
@@ -565,253 +573,4 @@ fn a_hook_can_stop_every_step() {
             let _ = remove_empty_folder(&left).is_ok_and(|done| done) || remove_file(&left).is_ok();
         }
     }
-}
-
-/// Runs this very test program again, as another process: see [`child`].
-fn spawn(what: &str, path: &Path) -> (Child, String) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "fs::tests::child", "--nocapture"])
-        .env("LABPACK_TEST_CHILD", what)
-        .env("LABPACK_TEST_PATH", path)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let out = BufReader::new(child.stdout.take().unwrap());
-    let ready = out
-        .lines()
-        .map(Result::unwrap)
-        .find_map(|line| line.split_once("ready ").map(|(_, rest)| rest.to_owned()));
-    (child, ready.expect("the child says that it is ready"))
-}
-
-/// Not a test: what the other process does, until it is killed or its input ends.
-#[test]
-fn child() {
-    let Ok(what) = std::env::var("LABPACK_TEST_CHILD") else {
-        return;
-    };
-    let path = PathBuf::from(std::env::var_os("LABPACK_TEST_PATH").unwrap());
-    let _held: Box<dyn std::any::Any> = if what == "lock" {
-        Box::new(FolderLock::try_acquire(&path).unwrap().unwrap())
-    } else {
-        Box::new(TempFile::create(&path, &meter()).unwrap())
-    };
-    println!("\nready {what}");
-    let _ = io::stdin().read_line(&mut String::new());
-}
-
-#[test]
-fn the_temporary_file_of_a_dead_process_is_removed_and_that_of_a_live_one_is_not() {
-    let dir = tempfile::tempdir().unwrap();
-    let own = TempFile::create(&dir.path().join("own"), &meter()).unwrap();
-    let (mut other, _) = spawn("temp", &dir.path().join("other"));
-    assert_eq!(names(dir.path()).len(), 2);
-    assert_eq!(remove_stale_temps(dir.path()).unwrap(), 0);
-    other.kill().unwrap();
-    other.wait().unwrap();
-    assert_eq!(names(dir.path()).len(), 2);
-    assert_eq!(remove_stale_temps(dir.path()).unwrap(), 1);
-    assert_eq!(names(dir.path()).len(), 1);
-    own.finish(&finish(Existing::Refuse)).unwrap();
-    assert_eq!(names(dir.path()), ["own"]);
-    assert_eq!(remove_stale_temps(&dir.path().join("missing")).unwrap(), 0);
-}
-
-/// Remembers what it was told to wait for, and lets the other side go on.
-struct Waiter {
-    told: Mutex<Vec<String>>,
-    on_wait: Box<dyn Fn() + Sync>,
-    stop: AtomicBool,
-}
-
-impl Progress for Waiter {
-    fn waiting(&self, message: &str) {
-        self.told.lock().unwrap().push(message.to_owned());
-        (self.on_wait)();
-    }
-
-    fn cancelled(&self) -> bool {
-        self.stop.load(Ordering::SeqCst)
-    }
-}
-
-#[test]
-fn a_lock_waits_for_another_process_says_so_once_and_gets_it_when_that_dies() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("lock");
-    let (other, _) = spawn("lock", &file);
-    let other = Mutex::new(other);
-    assert!(FolderLock::try_acquire(&file).unwrap().is_none());
-    let waiter = Waiter {
-        told: Mutex::default(),
-        on_wait: Box::new(move || {
-            let mut other = other.lock().unwrap();
-            other.kill().unwrap();
-            other.wait().unwrap();
-        }),
-        stop: AtomicBool::new(false),
-    };
-    let meter = meter();
-    let run = Run {
-        progress: &waiter,
-        meter: &meter,
-    };
-    let lock = FolderLock::acquire(&file, &run).unwrap();
-    assert_eq!(waiter.told.lock().unwrap().len(), 1);
-    assert!(waiter.told.lock().unwrap()[0].contains("waiting for another labpack"));
-    assert!(FolderLock::try_acquire(&file).unwrap().is_none());
-    drop(lock);
-    assert!(FolderLock::try_acquire(&file).unwrap().is_some());
-}
-
-#[test]
-fn a_wait_for_a_lock_ends_when_the_user_stops() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("lock");
-    let _held = FolderLock::try_acquire(&file).unwrap().unwrap();
-    let waiter = Waiter {
-        told: Mutex::default(),
-        on_wait: Box::new(|| ()),
-        stop: AtomicBool::new(true),
-    };
-    let meter = meter();
-    let run = Run {
-        progress: &waiter,
-        meter: &meter,
-    };
-    let stopped = FolderLock::acquire(&file, &run);
-    assert!(matches!(stopped, Err(FsError::Cancelled(_))), "{stopped:?}");
-}
-
-#[test]
-fn a_trial_of_links_leaves_no_trace_and_believes_only_what_it_sees() {
-    let dir = tempfile::tempdir().unwrap();
-    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
-    create_dir_all(&from).unwrap();
-    create_dir_all(&to).unwrap();
-    let trial = try_links(&from, &to).unwrap();
-    println!("{trial:?}");
-    assert_eq!(trial.hardlink, Ok(()));
-    assert!(names(&from).is_empty() && names(&to).is_empty());
-    if cfg!(unix) {
-        assert_eq!(trial.symlink, Ok(()));
-        assert_eq!(
-            trial.junction,
-            Err("junctions exist only on Windows".to_owned())
-        );
-    }
-}
-
-#[test]
-fn the_volume_of_a_path_that_does_not_exist_is_that_of_the_folder_above() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("file");
-    write_atomic(&file, b"x").unwrap();
-    let there = volume(&dir.path().join("not").join("yet")).unwrap();
-    assert_eq!(there.key, stamp(&file).unwrap().key.volume);
-    assert!(there.free > 0 && !there.file_system.is_empty(), "{there:?}");
-}
-
-/// Runs a program; tells whether it succeeded.
-#[cfg(target_os = "linux")]
-fn done(program: &str, args: &[&dyn AsRef<std::ffi::OsStr>]) -> bool {
-    let mut command = Command::new(program);
-    command
-        .args(args)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
-}
-
-/// A volume mounted on a folder; taken off again at the end.
-#[cfg(target_os = "linux")]
-struct Mounted(tempfile::TempDir);
-
-#[cfg(target_os = "linux")]
-impl Mounted {
-    fn tmpfs(options: &str) -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let mounted = done(
-            "mount",
-            &[&"-t", &"tmpfs", &"-o", &options, &"none", &dir.path()],
-        );
-        mounted.then(|| Self(dir))
-    }
-
-    fn image(make: &str, image: &Path) -> Option<Self> {
-        fs::File::create(image).unwrap().set_len(256 << 20).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let mounted =
-            done(make, &[&image]) && done("mount", &[&"-o", &"loop", &image, &dir.path()]);
-        mounted.then(|| Self(dir))
-    }
-}
-
-#[cfg(target_os = "linux")]
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        done("umount", &[&self.0.path()]);
-    }
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_full_disk_is_its_own_answer_and_leaves_nothing_behind() {
-    let Some(mounted) = Mounted::tmpfs("size=1m") else {
-        println!("skipped: may not mount a tmpfs");
-        return;
-    };
-    let source = tempfile::tempdir().unwrap();
-    let from = source.path().join("disk");
-    fs::write(&from, vec![1; 3 * MIB]).unwrap();
-    let full = copy(&from, &mounted.0.path().join("disk"), &meter());
-    assert!(matches!(full, Err(FsError::NoSpace { .. })), "{full:?}");
-    assert!(names(mounted.0.path()).is_empty());
-    let trial = try_links(source.path(), mounted.0.path()).unwrap();
-    assert_eq!(trial.hardlink, Err("on another volume".to_owned()));
-    assert!(trial.reflink.is_err());
-    assert_eq!(trial.symlink, Ok(()));
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_clone_shares_its_bytes_and_is_counted_where_the_volume_can() {
-    let images = tempfile::tempdir().unwrap();
-    let Some(mounted) = Mounted::image("mkfs.btrfs", &images.path().join("btrfs")) else {
-        println!("skipped: cannot make and mount a btrfs volume");
-        return;
-    };
-    let root = mounted.0.path();
-    let (from, to) = (root.join("from"), root.join("to"));
-    fs::write(&from, vec![5; MIB + 17]).unwrap();
-    let meter = meter();
-    let source = SourceFile::open(&from, &meter).unwrap();
-    let mut temp = TempFile::clone_of(&source, &to, &meter).unwrap().unwrap();
-    let patch = Patch::single(vec![Write::bytes(3, [6; 4])]);
-    temp.apply(&patch).unwrap();
-    temp.finish(&finish(Existing::Refuse)).unwrap();
-    let mut expected = vec![5; MIB + 17];
-    patch.apply_to_vec(&mut expected).unwrap();
-    assert!(fs::read(&to).unwrap() == expected, "the clone differs");
-    assert_eq!(meter.totals().cloned, MIB as u64 + 17);
-    assert_eq!(meter.totals().written, 4);
-    assert_eq!(volume(root).unwrap().file_system, "btrfs");
-    assert_eq!(try_links(root, root).unwrap().reflink, Ok(()));
-}
-
-#[test]
-fn a_clone_between_volumes_or_where_there_are_none_is_no_error() {
-    let dir = tempfile::tempdir().unwrap();
-    let from = dir.path().join("from");
-    fs::write(&from, vec![5; MIB]).unwrap();
-    let meter = meter();
-    let source = SourceFile::open(&from, &meter).unwrap();
-    let clone = TempFile::clone_of(&source, &dir.path().join("to"), &meter).unwrap();
-    if clone.is_some() {
-        println!("skipped: this file system clones blocks");
-        return;
-    }
-    assert_eq!(meter.totals().cloned, 0);
-    assert_eq!(names(dir.path()), ["from"]);
 }

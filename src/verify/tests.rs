@@ -1,12 +1,78 @@
-//! Packs, whose parents are in a store.
+//! Packs, whose parents are in a store, and what is said of them.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test makes and breaks its own files"
+)]
+
+use std::{fs as system, path::PathBuf, sync::Arc};
+
+use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    base::{Attributes, ContentId, FileTime, VirtualSize},
+    base::{Attributes, ContentId, DiskId, FileTime, IoMeter, RelPath, Silent, VirtualSize},
+    formats::{DiskFormat, DiskKind, NewDisk, NewParent, ParentPaths},
     manifest,
-    verify::{Options, verify},
+    report::Code,
 };
-use serde_json::{Value, json};
+
+/// A folder for one test.
+struct Lab {
+    folder: tempfile::TempDir,
+    meter: Arc<IoMeter>,
+}
+
+impl Lab {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            meter: Arc::default(),
+        }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        RelPath::new(path).unwrap().below(self.folder.path())
+    }
+
+    fn write(&self, path: &str, bytes: &[u8]) {
+        let path = self.path(path);
+        system::create_dir_all(path.parent().unwrap()).unwrap();
+        system::write(path, bytes).unwrap();
+    }
+
+    fn run(&self) -> Run<'_> {
+        Run {
+            progress: &Silent,
+            meter: &self.meter,
+        }
+    }
+}
+
+const SIZE: u64 = 4 << 20;
+
+fn id(number: u8) -> DiskId {
+    DiskId::from_vhdx([number; 16])
+}
+
+fn base() -> Vec<u8> {
+    let mut disk = NewDisk::new(DiskFormat::Vhdx, DiskKind::Dynamic, SIZE, id(1));
+    disk.data = vec![(0, vec![1; 512])];
+    disk.to_bytes().unwrap()
+}
+
+fn child() -> Vec<u8> {
+    let mut disk = NewDisk::new(DiskFormat::Vhdx, DiskKind::Differencing, SIZE, id(2));
+    disk.data = vec![(512, vec![2; 512])];
+    disk.parent = Some(NewParent {
+        id: id(1),
+        paths: ParentPaths {
+            relative: Some(r".\base.vhdx".to_owned()),
+            ..ParentPaths::default()
+        },
+        timestamp: 0,
+    });
+    disk.to_bytes().unwrap()
+}
 
 fn digest(bytes: &[u8]) -> ContentId {
     ContentId::from(blake3::hash(bytes))
@@ -21,8 +87,8 @@ fn file(path: &str, bytes: &[u8], disk: Value, role: &str, place: Value) -> Valu
 
 /// A pack of one VM: its leaf in place, its base in the store.
 fn pack(lab: &Lab, store: &str) -> String {
-    let base_bytes = base(Vhdx, 1).to_bytes().unwrap();
-    let leaf_bytes = child(Vhdx, 2, 1, r".\base.vhdx").to_bytes().unwrap();
+    let base_bytes = base();
+    let leaf_bytes = child();
     let ref_id = digest(&base_bytes);
     let name = format!("base.{}.vhdx", ref_id.short());
     lab.write(&format!("{store}/{name}"), &base_bytes);
@@ -65,13 +131,13 @@ fn pack(lab: &Lab, store: &str) -> String {
     format!("{store}/{name}")
 }
 
-fn check(lab: &Lab, content: bool, store: Option<&str>) -> crate::verify::VerifyReport {
+fn check(lab: &Lab, content: bool, store: Option<&str>) -> VerifyReport {
     let store = store.map(|store| lab.path(store));
     let options = Options { content, store };
     verify(&[lab.path("pack")], &options, &lab.run()).unwrap()
 }
 
-fn codes(report: &crate::verify::VerifyReport) -> Vec<Code> {
+fn codes(report: &VerifyReport) -> Vec<Code> {
     report.all_findings().map(|f| f.code).collect()
 }
 
@@ -163,6 +229,37 @@ fn a_report_is_one_document_with_stable_names() {
     assert_eq!(json["disks"][1]["role"], "leaf");
     assert_eq!(json["disks"][1]["parent"], 0);
     assert!(json["io"]["read"].as_u64().unwrap() > 0);
-    let schema = serde_json::to_value(schemars::schema_for!(crate::verify::VerifyReport)).unwrap();
+    let schema = serde_json::to_value(schemars::schema_for!(VerifyReport)).unwrap();
     assert!(jsonschema::is_valid(&schema, &json));
+}
+
+#[test]
+fn files_that_were_unpacked_are_held_against_their_receipt() {
+    let lab = Lab::new();
+    lab.write("a", b"one");
+    lab.write("b", b"two");
+    let files = [("a", "one"), ("b", "three"), ("gone", "one")];
+    let files = files.map(|(name, bytes)| (lab.path(name), digest(bytes.as_bytes())));
+    let checked = content::of_unpacked(files, &lab.run()).unwrap();
+    let codes: Vec<_> = checked.findings.iter().map(|f| f.code).collect();
+    assert_eq!(codes, [Code::ContentDiffers, Code::MissingFile]);
+    assert_eq!((checked.totals.files, checked.totals.differing), (3, 2));
+}
+
+#[test]
+fn two_packs_that_share_a_store_read_each_ref_disk_once() {
+    let lab = Lab::new();
+    pack(&lab, "store");
+    let manifest = system::read(lab.path("pack/labpack.json")).unwrap();
+    lab.write("other/labpack.json", &manifest);
+    lab.write("other/VM/leaf.vhdx", &child());
+    let options = Options {
+        content: true,
+        store: Some(lab.path("store")),
+    };
+    let paths = [lab.path("pack"), lab.path("other")];
+    let report = verify(&paths, &options, &lab.run()).unwrap();
+    assert_eq!(codes(&report), []);
+    assert_eq!(report.content.unwrap().files, 3);
+    assert_eq!(report.chains.ok, 2);
 }

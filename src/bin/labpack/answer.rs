@@ -1,0 +1,122 @@
+//! What a command comes to, before it is printed.
+
+use labpack::{base::Cancelled, fs::FsError, report::Findings};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::exit::Exit;
+
+/// What a command that finished has to say.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// For people.
+    pub(crate) text: String,
+    /// For scripts: the fields that this command adds to the document.
+    pub(crate) body: Map<String, Value>,
+    /// What was found; an error among them means exit code 1.
+    pub(crate) findings: Findings,
+}
+
+impl Answer {
+    /// An answer whose document has the fields of `body`.
+    ///
+    /// A path that is not Unicode has no JSON. The work is done all the same: the document then
+    /// says only why it is short.
+    pub(crate) fn new(text: String, body: &impl Serialize, findings: Findings) -> Self {
+        let body = match serde_json::to_value(body) {
+            Ok(Value::Object(fields)) => fields,
+            Ok(other) => Map::from_iter([("result".to_owned(), other)]),
+            Err(error) => Map::from_iter([("incomplete".to_owned(), error.to_string().into())]),
+        };
+        Self {
+            text,
+            body,
+            findings,
+        }
+    }
+
+    /// How the command ended.
+    pub(crate) fn exit(&self) -> Exit {
+        if self.findings.any_error() {
+            Exit::FoundWrong
+        } else {
+            Exit::Done
+        }
+    }
+}
+
+/// Why a command did not finish.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The error, with its causes.
+    pub(crate) error: anyhow::Error,
+    /// What was found before, and may be the reason.
+    pub(crate) findings: Findings,
+    /// How the command ended.
+    pub(crate) exit: Exit,
+}
+
+impl Failure {
+    /// A command that refuses to begin, for the reasons in `findings`.
+    pub(crate) fn refused(error: impl Into<anyhow::Error>, findings: Findings) -> Self {
+        Self {
+            findings,
+            ..Self::from(error.into())
+        }
+    }
+
+    /// A command line that clap could not know to be wrong.
+    pub(crate) fn usage(message: String) -> Self {
+        Self {
+            error: anyhow::Error::msg(message),
+            findings: Findings::default(),
+            exit: Exit::Usage,
+        }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let error = error.into();
+        let exit = if error.chain().any(is_cancelled) {
+            Exit::Interrupted
+        } else {
+            Exit::Stopped
+        };
+        Self {
+            error,
+            findings: Findings::default(),
+            exit,
+        }
+    }
+}
+
+/// Errors that pass another on as it is hide it from the chain of causes, but not its words.
+fn is_cancelled(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<Cancelled>()
+        || matches!(error.downcast_ref(), Some(FsError::Cancelled(_)))
+        || error.to_string() == Cancelled.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_path_without_json_makes_the_document_short_and_no_failure() {
+        use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
+        let odd = Path::new(OsStr::from_bytes(b"lab\xff"));
+        let answer = Answer::new(String::new(), &odd, Findings::default());
+        assert_eq!(answer.exit(), Exit::Done);
+        assert!(answer.body.contains_key("incomplete"));
+    }
+
+    #[test]
+    fn an_interruption_is_told_from_an_error_however_deep_it_lies() {
+        let deep = anyhow::Error::new(FsError::from(Cancelled)).context("cannot pack");
+        assert_eq!(Failure::from(deep).exit, Exit::Interrupted);
+        let other = anyhow::anyhow!("disk full").context("cannot pack");
+        assert_eq!(Failure::from(other).exit, Exit::Stopped);
+    }
+}

@@ -1,0 +1,134 @@
+//! `labpack pack`.
+
+use labpack::{
+    pack::{self, PackError, Packed, Request},
+    plan::{PackPlan, Saving},
+    report::Findings,
+};
+
+use super::Shell;
+use crate::{
+    answer::{Answer, Failure},
+    cli::Pack,
+    render::{Table, clean, percent, plural, quoted, size},
+};
+
+/// Packs exports, in place or into a new folder.
+///
+/// # Errors
+/// Where packing is refused or fails, and when the user stops the work.
+pub(super) fn carry_out(args: &Pack, shell: &Shell<'_>) -> Result<Answer, Failure> {
+    let request = Request {
+        exports: args.exports.clone(),
+        output: args.output.clone(),
+        store: args.store.clone(),
+        dry_run: args.dry_run,
+        keep_broken: args.keep_broken,
+        include_external: args.include_external,
+        all_parents: args.all_parents,
+    };
+    let outcome = pack::pack(&request, &shell.run).map_err(failure)?;
+    let findings = outcome.packs.iter().flat_map(|pack| &pack.findings);
+    let findings = Findings(findings.cloned().collect());
+    let packs = outcome.packs.iter();
+    let done: String = packs.map(|pack| summary(args, pack, shell)).collect();
+    let text = shell.report(&findings, &(done + &ending(args, shell)));
+    Ok(Answer::new(text, &outcome, findings))
+}
+
+/// A refusal brings its reasons along.
+pub(super) fn failure(error: PackError) -> Failure {
+    match error {
+        PackError::Refused(ref findings) | PackError::Kept(ref findings) => {
+            let findings = findings.clone();
+            Failure::refused(error, findings)
+        }
+        other => other.into(),
+    }
+}
+
+fn summary(args: &Pack, pack: &Packed, shell: &Shell<'_>) -> String {
+    let totals = &pack.totals;
+    let found = size(totals.export_bytes);
+    let mut text = pack.plan.as_ref().map_or_else(String::new, steps);
+    text += &table(&pack.savings).print(shell.paint);
+    text.push('\n');
+    if pack.resumed {
+        text += "finished an interrupted run first\n";
+    }
+    text += &format!(
+        "found {found} in {} of {}\n",
+        plural(totals.files, "file"),
+        plural(totals.vms, "VM"),
+    );
+    text += &format!(
+        "{}, {}, in {}\n",
+        plural(totals.ref_disks, "RefDisk"),
+        size(totals.ref_disk_bytes),
+        quoted(&pack.store),
+    );
+    let word = if args.dry_run { "would save" } else { "saved" };
+    let saved = pack.saved_bytes();
+    let share = percent(saved, totals.export_bytes);
+    text += &format!("{word} {} of {found} ({share})\n", size(saved));
+    text + &next(args, pack)
+}
+
+/// What a dry run would do, file by file.
+fn steps(plan: &PackPlan) -> String {
+    let mut text = String::new();
+    for entry in &plan.entries {
+        let (from, file) = (clean(entry.from.as_str()), clean(&entry.file));
+        text += &format!("store   {from} as {file}\n");
+    }
+    for removal in &plan.removals {
+        text += &format!("remove  {}\n", clean(removal.path.as_str()));
+    }
+    for placed in &plan.placed {
+        text += &format!("keep    {}\n", clean(placed.path.as_str()));
+    }
+    text + "\n"
+}
+
+fn table(savings: &[Saving]) -> Table {
+    let mut table = Table::new(["VM", "found", "left in the VM", "in the store", ""]);
+    for vm in savings {
+        let name = match vm.vm.as_str() {
+            "" => "(no VM)",
+            name => name,
+        };
+        table.row([
+            name.to_owned(),
+            size(vm.bytes),
+            size(vm.bytes.saturating_sub(vm.in_store)),
+            size(vm.in_store),
+            percent(vm.in_store, vm.bytes),
+        ]);
+    }
+    table
+}
+
+/// The commands to type next.
+fn next(args: &Pack, packed: &Packed) -> String {
+    if args.dry_run {
+        return String::new();
+    }
+    let store = args.store.as_deref();
+    let store = store.map(|store| format!(" --store {}", quoted(store)));
+    let store = store.unwrap_or_default();
+    let pack = quoted(&packed.pack);
+    let unpack = format!("next:  labpack unpack {pack} DEST{store}\n");
+    if args.output.is_some() {
+        unpack
+    } else {
+        unpack + &format!("undo:  labpack restore {pack}{store}\n")
+    }
+}
+
+fn ending(args: &Pack, shell: &Shell<'_>) -> String {
+    let mut text = shell.io();
+    if args.dry_run {
+        text += "nothing was changed; the same command without --dry-run does it\n";
+    }
+    text
+}

@@ -1,0 +1,139 @@
+//! `labpack unpack`.
+
+use labpack::{
+    plan::{FileAction, FileStep, LinkAction, LinkStep, RefDiskAction, RefDiskStep, UnpackPlan},
+    unpack::{self, Counts, LinkMode, Outcome, Request, UnpackError},
+};
+
+use super::Shell;
+use crate::{
+    answer::{Answer, Failure},
+    cli::{self, Unpack},
+    render::{clean, plural, size},
+};
+
+/// Brings a pack to a host.
+///
+/// # Errors
+/// Where unpacking is refused or fails, and when the user stops the work.
+pub(super) fn carry_out(args: &Unpack, shell: &Shell<'_>) -> Result<Answer, Failure> {
+    let request = Request {
+        pack: args.pack.clone(),
+        dest: args.dest.clone(),
+        store: args.store.clone(),
+        link: mode(args.link),
+        reset: args.reset,
+        dry_run: args.dry_run,
+        windows_dest: args.windows_dest.clone(),
+    };
+    let outcome = unpack::unpack(&request, &shell.run).map_err(failure)?;
+    let text = shell.report(&outcome.findings, &summary(&outcome, shell));
+    let findings = outcome.findings.clone();
+    Ok(Answer::new(text, &outcome, findings))
+}
+
+/// A refusal brings its reasons along.
+fn failure(error: UnpackError) -> Failure {
+    match error {
+        UnpackError::Refused(ref findings) => {
+            let findings = findings.clone();
+            Failure::refused(error, findings)
+        }
+        other => other.into(),
+    }
+}
+
+const fn mode(mode: cli::LinkMode) -> LinkMode {
+    match mode {
+        cli::LinkMode::Auto => LinkMode::Auto,
+        cli::LinkMode::Reflink => LinkMode::Reflink,
+        cli::LinkMode::Hardlink => LinkMode::Hardlink,
+        cli::LinkMode::Symlink => LinkMode::Symlink,
+        cli::LinkMode::Junction => LinkMode::Junction,
+        cli::LinkMode::Relocate => LinkMode::Relocate,
+        cli::LinkMode::Copy => LinkMode::Copy,
+    }
+}
+
+fn summary(outcome: &Outcome, shell: &Shell<'_>) -> String {
+    let mut text = outcome.plan.as_ref().map_or_else(String::new, steps);
+    let place = clean(&outcome.dest);
+    text += &format!("{} in {place}\n", plural(outcome.counts.vms, "VM"));
+    text += &counts(&outcome.counts, outcome.dry_run);
+    text += &format!("parents by {}: {}\n", outcome.link, clean(&outcome.why));
+    text += &shell.io();
+    if let Some(next) = &outcome.next {
+        text += &format!("next:  {}\n", clean(next));
+    }
+    text
+}
+
+fn counts(counts: &Counts, dry_run: bool) -> String {
+    let would = if dry_run { "would be " } else { "" };
+    let files = plural(counts.files_written, "file");
+    let mut text = format!("{files}, {}, {would}written", size(counts.bytes_written));
+    let more = [
+        (counts.files_reset, "of them put back"),
+        (counts.files_kept, "stood there already"),
+        (counts.files_left, "used since, left alone"),
+    ];
+    for (number, what) in more.into_iter().filter(|(number, _)| *number > 0) {
+        text += &format!("; {number} {what}");
+    }
+    let disks = plural(counts.ref_disks_written, "RefDisk");
+    let bytes = size(counts.ref_disk_bytes);
+    let there = counts.ref_disks_kept;
+    text += &format!("\n{disks}, {bytes}, {would}stored; {there} stood there already\n");
+    if counts.links_made + counts.links_kept > 0 {
+        let links = plural(counts.links_made, "link");
+        text += &format!(
+            "{links} {would}made; {} stood there already\n",
+            counts.links_kept
+        );
+    }
+    text
+}
+
+/// What a dry run would do, file by file. What stands there already is not told again.
+fn steps(plan: &UnpackPlan) -> String {
+    let disks = plan.ref_disks.iter().filter_map(ref_disk);
+    let files = plan.files.iter().filter_map(file);
+    let links = plan.links.iter().filter_map(link);
+    let mut text: String = disks.chain(files).chain(links).collect();
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+fn ref_disk(step: &RefDiskStep) -> Option<String> {
+    match step.action {
+        RefDiskAction::Have => None,
+        RefDiskAction::Write => Some(line("store", &step.file, step.length)),
+    }
+}
+
+fn file(step: &FileStep) -> Option<String> {
+    let word = match step.action {
+        FileAction::Keep => return None,
+        FileAction::Write => "write",
+        FileAction::Replace => "replace",
+        FileAction::LeaveUsed => "leave",
+        FileAction::Reset => "reset",
+    };
+    Some(line(word, step.path.as_str(), step.length))
+}
+
+fn link(step: &LinkStep) -> Option<String> {
+    let word = match step.action {
+        LinkAction::Keep => return None,
+        LinkAction::Make => "link",
+        LinkAction::Replace => "relink",
+        LinkAction::LeaveUsed => "leave",
+    };
+    Some(format!("{word:<7} {}\n", clean(step.path.as_str())))
+}
+
+fn line(word: &str, path: &str, length: u64) -> String {
+    format!("{word:<7} {} ({})\n", clean(path), size(length))
+}

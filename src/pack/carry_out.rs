@@ -1,0 +1,414 @@
+//! Carries out a journal: RefDisks into the store, files to their places, the manifest, and only
+//! then what the manifest makes superfluous.
+//!
+//! Every step looks first whether it was taken before, so that the whole may be done again after
+//! a crash. At every instant the bytes of each file stand somewhere: an occurrence is removed only
+//! once its RefDisk stands, is flushed and is named by a manifest that is.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    PackError,
+    earlier::Stock,
+    journal::{self, Mode, Work},
+    layout::{self, moving},
+    seen::{self, Memory},
+    shelf::{parent_file, stands},
+    staging::Staging,
+};
+use crate::{
+    base::{Attributes, ContentId, FileTime, Patch, RelPath, Run, Write},
+    fs::{
+        self, ContentHasher, Entry, Existing, Finish, FsError, SourceFile, Stamp, TempFile, stream,
+    },
+    manifest::{self, Manifest, PackedFile, Place, RefDisk},
+    plan::{Removal, Seen, StoreEntry, StoredWrite},
+    report::{Code, Finding, Findings},
+    store::{self, Store},
+};
+
+/// A pack on its way.
+pub(super) struct Carrier<'a> {
+    pub(super) pack: &'a Path,
+    pub(super) stock: &'a Stock,
+    pub(super) work: &'a Work,
+    pub(super) run: &'a Run<'a>,
+}
+
+impl Carrier<'_> {
+    /// Does everything that the journal says, and closes it. Returns what was left alone.
+    pub(super) fn carry_out(&self) -> Result<Findings, PackError> {
+        let entries = &self.work.plan.entries;
+        self.run.progress.begin("packing", entries.len() as u64, 0);
+        if !entries.is_empty() {
+            fs::create_dir_all(self.store())?;
+        }
+        for entry in entries {
+            self.run.go_on()?;
+            self.run.progress.file(&entry.file);
+            self.enter(entry)?;
+        }
+        if self.work.mode == Mode::Output {
+            self.place_copies()?;
+        }
+        self.register()?;
+        self.write_manifest()?;
+        let kept = self.clear_away()?;
+        self.set_folder_times()?;
+        self.finish()?;
+        self.run.progress.end();
+        Ok(kept)
+    }
+
+    fn store(&self) -> &Path {
+        &self.stock.folder
+    }
+
+    fn staging(&self) -> Staging {
+        Staging::of(self.pack, self.store())
+    }
+
+    fn manifest(&self) -> &Manifest {
+        &self.work.plan.manifest
+    }
+
+    fn ref_disk(&self, id: &ContentId) -> Result<&RefDisk, PackError> {
+        self.manifest().ref_disk(id).ok_or_else(|| PackError::Journal {
+            path: self.pack.join(layout::JOURNAL),
+            why: format!("its manifest has no RefDisk {id}"),
+        })
+    }
+
+    /// Brings a RefDisk into the store. Under its final name it is whole and flushed.
+    fn enter(&self, entry: &StoreEntry) -> Result<(), PackError> {
+        let disk = self.ref_disk(&entry.id)?;
+        let target = self.store().join(&entry.file);
+        if stands(&target, disk.length)? {
+            return Ok(());
+        }
+        let temp = moving(&target);
+        if fs::look(&temp)? == Entry::Missing {
+            self.fetch(entry, &temp)?;
+        }
+        let patch = StoredWrite::patch(&entry.patch).unwrap_or_default();
+        if !patch.is_empty() {
+            fs::patch_in_place(&temp, &patch, self.run.meter)?;
+        }
+        let attributes = Attributes { read_only: true, ..Attributes::default() };
+        fs::set_times_and_attributes(&temp, disk.modified, attributes)?;
+        fs::sync_file(&temp)?;
+        Ok(fs::rename_new(&temp, &target)?)
+    }
+
+    /// Takes the RefDisks down in the store's index, and that this pack uses them.
+    fn register(&self) -> Result<(), PackError> {
+        if self.manifest().ref_disks.is_empty() {
+            return Ok(());
+        }
+        let store = Store::create(self.store(), self.run)?;
+        for entry in &self.work.plan.entries {
+            let disk = self.ref_disk(&entry.id)?;
+            let Entry::File(stamp) = fs::look(&store.path_of(&disk.file))? else { continue };
+            let parent = parent_file(self.manifest(), disk);
+            store.register(store::Entry::new(disk, parent, Some(&stamp)), self.run)?;
+        }
+        let used: Vec<ContentId> = self.manifest().ref_disks.iter().map(|disk| disk.id).collect();
+        Ok(store.register_use(&used, self.pack, self.run)?)
+    }
+
+    /// Where the bytes of a RefDisk come from.
+    fn source_of(&self, entry: &StoreEntry) -> PathBuf {
+        match self.work.mode {
+            Mode::InPlace => entry.from.below(self.pack),
+            Mode::Output => {
+                let waiting = self.work.waiting.iter().find(|copy| copy.path == entry.from);
+                let for_store = waiting.is_some_and(|copy| copy.for_store);
+                self.staging().place(&entry.from, for_store)
+            }
+        }
+    }
+
+    /// Moves an occurrence into the store; copies it where it cannot be moved, or where another
+    /// name of the same file would see what is written into it.
+    fn fetch(&self, entry: &StoreEntry, temp: &Path) -> Result<(), PackError> {
+        let from = self.source_of(entry);
+        let stamp = self.unchanged(&from, &entry.seen)?;
+        let others_see = stamp.links > 1;
+        if others_see {
+            return self.copy(entry, &from, temp);
+        }
+        match fs::rename_new(&from, temp) {
+            Err(FsError::Io { source, .. }) if is_other_volume(&source) => {
+                self.copy(entry, &from, temp)
+            }
+            moved => Ok(moved?),
+        }
+    }
+
+    /// Returns the stamp of a file, if it looks as it did when it was read.
+    fn unchanged(&self, path: &Path, seen: &Seen) -> Result<Stamp, PackError> {
+        let changed = |what: &str| {
+            let (path, what) = (path.to_owned(), what.to_owned());
+            Err(PackError::Fs(FsError::Changed { path, what }))
+        };
+        match (fs::look(path)?, self.work.mode) {
+            (Entry::File(stamp), Mode::InPlace) if seen.is(&stamp) => Ok(stamp),
+            // The copy is labpack's own, and another file than the one that was seen.
+            (Entry::File(stamp), Mode::Output) if seen.length == stamp.len => Ok(stamp),
+            (Entry::Missing, _) => changed("it is gone"),
+            _ => changed("it was written to, or replaced, after it had been read"),
+        }
+    }
+
+    fn copy(&self, entry: &StoreEntry, from: &Path, temp: &Path) -> Result<(), PackError> {
+        let source = SourceFile::open(from, self.run.meter)?;
+        let mut copy = TempFile::create(temp, self.run.meter)?;
+        let mut hasher = ContentHasher::new();
+        stream(&source, &mut [&mut hasher, &mut copy], self.run)?;
+        let expected = self.digest_of(&entry.from)?;
+        let found = hasher.finish();
+        if found != expected {
+            let what = format!("its bytes are {found}, expected {expected}");
+            return Err(PackError::Fs(FsError::Changed { path: from.to_owned(), what }));
+        }
+        let modified = self.ref_disk(&entry.id)?.modified;
+        let attributes = Attributes::default();
+        copy.finish(&Finish { modified, attributes, existing: Existing::Refuse })?;
+        Ok(())
+    }
+
+    fn digest_of(&self, path: &RelPath) -> Result<ContentId, PackError> {
+        let file = self.manifest().files().find(|file| file.path == *path);
+        file.map(|file| file.digest).ok_or_else(|| PackError::Journal {
+            path: self.pack.join(layout::JOURNAL),
+            why: format!("its manifest has no file `{path}`"),
+        })
+    }
+
+    /// Puts copies of files that stay files to their places in the pack.
+    fn place_copies(&self) -> Result<(), PackError> {
+        for folder in &self.manifest().folders {
+            fs::create_dir_all(&folder.path.below(self.pack))?;
+        }
+        let staging = self.staging();
+        for copy in &self.work.waiting {
+            self.run.go_on()?;
+            let waiting = staging.place(&copy.path, copy.for_store);
+            let file = self.manifest().files().find(|file| file.path == copy.path);
+            if let Some(file) = file.filter(|file| file.place == Place::Pack)
+                && fs::look(&waiting)? != Entry::Missing
+            {
+                self.place_copy(file, &waiting)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn place_copy(&self, file: &PackedFile, waiting: &Path) -> Result<(), PackError> {
+        let target = file.path.below(self.pack);
+        // It is the last pack's, or another try of this one's: see `check_names`.
+        fs::remove_file(&target)?;
+        fs::set_times_and_attributes(waiting, file.modified, file.attributes)?;
+        match fs::rename_new(waiting, &target) {
+            Err(FsError::Io { source, .. }) if is_other_volume(&source) => {
+                self.copy_to(file, waiting, &target)
+            }
+            moved => Ok(moved?),
+        }
+    }
+
+    fn copy_to(&self, file: &PackedFile, waiting: &Path, target: &Path) -> Result<(), PackError> {
+        let source = SourceFile::open(waiting, self.run.meter)?;
+        let mut copy = TempFile::create(target, self.run.meter)?;
+        stream(&source, &mut [&mut copy], self.run)?;
+        copy.finish(&Finish {
+            modified: file.modified,
+            attributes: file.attributes,
+            existing: Existing::Refuse,
+        })?;
+        Ok(())
+    }
+
+    /// Writes the manifest, unless it could not be read again.
+    fn write_manifest(&self) -> Result<(), PackError> {
+        let path = self.pack.join(Manifest::FILE_NAME);
+        let bytes = manifest::write(self.manifest());
+        manifest::read(&bytes).map_err(PackError::document(&path))?;
+        Ok(fs::write_atomic(&path, &bytes)?)
+    }
+
+    /// Removes what the manifest makes superfluous.
+    fn clear_away(&self) -> Result<Findings, PackError> {
+        let mut kept = Findings::default();
+        match self.work.mode {
+            Mode::InPlace => {
+                let moved = self.work.plan.entries.iter().map(|entry| Removal {
+                    path: entry.from.clone(),
+                    seen: entry.seen,
+                    ref_disk: entry.id,
+                });
+                for removal in self.work.plan.removals.iter().cloned().chain(moved) {
+                    self.run.go_on()?;
+                    kept.extend(self.remove(&removal)?);
+                }
+            }
+            Mode::Output => self.remove_obsolete()?,
+        }
+        Ok(kept)
+    }
+
+    /// Removes an occurrence, if it and its RefDisk are what they were. It is held open meanwhile.
+    fn remove(&self, removal: &Removal) -> Result<Option<Finding>, PackError> {
+        let path = removal.path.below(self.pack);
+        if fs::look(&path)? == Entry::Missing {
+            return Ok(None);
+        }
+        let disk = self.ref_disk(&removal.ref_disk)?;
+        if !stands(&self.store().join(&disk.file), disk.length)? {
+            let message = format!("its RefDisk `{}` is not in the store any more", disk.file);
+            return Ok(Some(Finding::error(Code::MissingRefDisk, &removal.path, message)));
+        }
+        let held = match SourceFile::open(&path, self.run.meter) {
+            Err(FsError::InUse { .. }) => return Ok(Some(in_use(&removal.path))),
+            held => held?,
+        };
+        if !removal.seen.is(held.opened()) || held.check_unchanged().is_err() {
+            return Ok(Some(changed(&removal.path)));
+        }
+        fs::remove_file(&path)?;
+        Ok(None)
+    }
+
+    fn remove_obsolete(&self) -> Result<(), PackError> {
+        for path in &self.work.obsolete {
+            fs::remove_file(&path.below(self.pack))?;
+        }
+        let kept: std::collections::HashSet<RelPath> =
+            self.manifest().folders.iter().map(|folder| folder.path.clone()).collect();
+        let mut folders: Vec<RelPath> = Vec::new();
+        for path in &self.work.obsolete {
+            folders.extend(std::iter::successors(path.folder(), RelPath::folder));
+        }
+        folders.sort();
+        folders.dedup();
+        for folder in folders.iter().rev().filter(|folder| !kept.contains(*folder)) {
+            fs::remove_empty_folder(&folder.below(self.pack))?;
+        }
+        for disk in &self.work.unused {
+            fs::remove_file(&self.store().join(&disk.file))?;
+        }
+        Ok(())
+    }
+
+    /// Gives folders the times that they had before files came and went in them.
+    fn set_folder_times(&self) -> Result<(), PackError> {
+        for folder in self.manifest().folders.iter().rev() {
+            let path = folder.path.below(self.pack);
+            if matches!(fs::look(&path)?, Entry::Folder(_)) {
+                fs::set_folder_time(&path, folder.modified)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<(), PackError> {
+        seen::remember(self.pack, self.memory()?, self.work.root)?;
+        if self.work.mode == Mode::Output {
+            self.staging().clear()?;
+        }
+        journal::close(self.pack)
+    }
+
+    /// What the next run may go by: files that stand, and what their copies look like.
+    fn memory(&self) -> Result<Memory, PackError> {
+        let mut memory = self.work.memory.clone();
+        if self.work.mode == Mode::Output {
+            for (path, known) in &mut memory {
+                if let Entry::File(stamp) = fs::look(&path.below(self.pack))? {
+                    known.copy = Some(Seen::new(&stamp, None));
+                }
+            }
+        }
+        Ok(memory)
+    }
+
+    /// Takes back what was done of a pack in place that cannot be finished, because a file that
+    /// it was to move has changed since. No manifest names the RefDisks yet.
+    pub(super) fn take_back(&self) -> Result<(), PackError> {
+        for entry in &self.work.plan.entries {
+            let from = entry.from.below(self.pack);
+            let target = self.store().join(&entry.file);
+            let temp = moving(&target);
+            let here = [&temp, &target].into_iter().find(|path| {
+                matches!(fs::look(path), Ok(Entry::File(_)))
+            });
+            let (Some(here), Entry::Missing) = (here, fs::look(&from)?) else { continue };
+            if here == &target {
+                fs::rename_new(&target, &temp)?;
+            }
+            self.put_back(&temp, &entry.from)?;
+        }
+        self.set_folder_times()?;
+        fs::remove_empty_folder(self.store())?;
+        journal::close(self.pack)?;
+        restore_root(self.pack, self.work.root)
+    }
+
+    fn put_back(&self, temp: &Path, path: &RelPath) -> Result<(), PackError> {
+        let Some(file) = self.manifest().files().find(|file| file.path == *path) else {
+            return Ok(());
+        };
+        put_back(temp, &path.below(self.pack), file, &residue_patch(file), self.run)
+    }
+
+    /// Tells whether the manifest that the journal has is the one that stands.
+    pub(super) fn is_written(&self) -> Result<bool, PackError> {
+        Ok(super::earlier::read_manifest(self.pack)?.as_ref() == Some(self.manifest()))
+    }
+}
+
+/// Makes an occurrence of a RefDisk of the RefDisk itself, which stands at `temp`.
+pub(super) fn put_back(
+    temp: &Path,
+    target: &Path,
+    file: &PackedFile,
+    patch: &Patch,
+    run: &Run<'_>,
+) -> Result<(), PackError> {
+    if !patch.is_empty() {
+        fs::patch_in_place(temp, patch, run.meter)?;
+    }
+    fs::set_times_and_attributes(temp, file.modified, file.attributes)?;
+    fs::sync_file(temp)?;
+    Ok(fs::rename_new(temp, target)?)
+}
+
+/// What is laid over a RefDisk to get one of its occurrences.
+pub(super) fn residue_patch(file: &PackedFile) -> Patch {
+    let Place::Store { residue, .. } = &file.place else { return Patch::default() };
+    let runs = residue.0.iter();
+    Patch::single(runs.map(|run| Write::bytes(run.offset, run.bytes.clone())).collect())
+}
+
+/// Gives the export's folder the time that it had before anything came or went in it.
+pub(super) fn restore_root(root: &Path, modified: Option<FileTime>) -> Result<(), PackError> {
+    match modified {
+        Some(modified) => Ok(fs::set_folder_time(root, modified)?),
+        None => Ok(()),
+    }
+}
+
+fn is_other_volume(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::CrossesDevices
+}
+
+fn changed(path: &RelPath) -> Finding {
+    let message = "changed after it had been read, and was left where it is";
+    Finding::error(Code::FileChanged, path, message)
+        .next("run the same command again; it takes the file as it is now")
+}
+
+fn in_use(path: &RelPath) -> Finding {
+    Finding::error(Code::FileInUse, path, "is open in another program, and was left where it is")
+        .next("shut down the VM that uses it, then run the same command again")
+}

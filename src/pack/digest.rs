@@ -1,0 +1,312 @@
+//! Each file read once: hashed as often as its identity asks, and copied on the way where the
+//! pack is made elsewhere.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
+
+use rayon::prelude::*;
+
+use super::{
+    PackError,
+    seen::{Memory, Remembered, RememberedForm},
+    shelf::{MASK_LIMIT, masked_bytes},
+    staging::Staging,
+};
+use crate::{
+    base::{ContentId, Patch, ReadAt, Run},
+    formats::{CanonicalForm, canonical_form, store_form},
+    fs::{
+        CanonicalHasher, ContentHasher, FileKey, FsError, MaskCapture, PatchedHasher, Sink,
+        SourceFile, TempFile, stream,
+    },
+    plan::{Digest, Identity, Lab, LabFile, Masked, Origin, Planner, Seen, StoreForm},
+};
+
+/// Reads the files of a lab.
+pub(super) struct Reader<'a> {
+    pub(super) lab: &'a Lab,
+    /// What the last run knew.
+    pub(super) memory: &'a Memory,
+    /// Where copies go, and of which files; `None` where the pack is made in place.
+    pub(super) copies: Option<Copies<'a>>,
+    pub(super) run: &'a Run<'a>,
+}
+
+/// Which files are copied while they are read.
+pub(super) struct Copies<'a> {
+    pub(super) staging: &'a Staging,
+    /// Files that most likely are stored as another file: read, not copied.
+    pub(super) expected: HashSet<usize>,
+}
+
+/// What reading a file came to.
+#[derive(Debug, Clone)]
+pub(super) struct Read {
+    pub(super) digest: Digest,
+    pub(super) remembered: Remembered,
+    /// A copy waits in the staging folder.
+    pub(super) copied: bool,
+    /// The file was not read in this run.
+    pub(super) trusted: bool,
+}
+
+/// What was read, by file.
+pub(super) type Reads = HashMap<usize, Read>;
+
+impl Reader<'_> {
+    /// Reads every file: shareable parents level by level, since a disk's store form has the name
+    /// of its parent's in it, then the others.
+    pub(super) fn read_all(&self, planner: &mut Planner<'_>) -> Result<Reads, PackError> {
+        let standing = || (0..self.lab.files.len()).filter(|&at| self.lab.files[at].seen().is_some());
+        let bytes = standing().map(|at| self.lab.files[at].length).sum();
+        self.run.progress.begin("reading", standing().count() as u64, bytes);
+        let mut reads = Reads::new();
+        for level in self.lab.shareable_by_level() {
+            let names = |at: usize| planner.parent_name(at).map(ToOwned::to_owned);
+            let here = level.iter().copied().filter(|&at| self.lab.files[at].seen().is_some());
+            let found = self.read_many(here.map(|at| (at, names(at))).collect(), true)?;
+            let digests = found.iter().map(|(&at, read)| (at, read.digest.clone())).collect();
+            planner.settle_level(&level, &digests);
+            reads.extend(found);
+        }
+        let rest = standing().filter(|at| !reads.contains_key(at)).map(|at| (at, None)).collect();
+        let rest = self.read_many(rest, false)?;
+        reads.extend(rest);
+        self.run.progress.end();
+        Ok(reads)
+    }
+
+    /// Reads files side by side, the largest first; names of one file once.
+    fn read_many(
+        &self,
+        files: Vec<(usize, Option<String>)>,
+        shareable: bool,
+    ) -> Result<Reads, PackError> {
+        let mut names: HashMap<(FileKey, Option<String>), Vec<usize>> = HashMap::new();
+        for (at, parent) in files {
+            if let Some(seen) = self.lab.files[at].seen() {
+                names.entry((seen.key, parent)).or_default().push(at);
+            }
+        }
+        let mut work: Vec<_> = names.into_iter().collect();
+        work.sort_by_key(|(_, files)| (u64::MAX - self.lab.files[files[0]].length, files[0]));
+        let found: Result<Vec<Vec<(usize, Read)>>, PackError> = work
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|((_, parent), files)| self.read_twins(&files, parent.as_deref(), shareable))
+            .collect();
+        Ok(found?.into_iter().flatten().collect())
+    }
+
+    fn read_twins(
+        &self,
+        files: &[usize],
+        parent: Option<&str>,
+        shareable: bool,
+    ) -> Result<Vec<(usize, Read)>, PackError> {
+        let first = self.read_one(files[0], parent, shareable)?;
+        let twin = |&at: &usize| {
+            let mut read = first.clone();
+            if at != files[0] {
+                read.copied = false;
+                self.skip(self.lab.files[at].length);
+            }
+            (at, read)
+        };
+        Ok(files.iter().map(twin).collect())
+    }
+
+    fn skip(&self, bytes: u64) {
+        self.run.meter.add_skipped(bytes);
+        self.run.progress.advance(bytes);
+    }
+
+    fn read_one(&self, at: usize, parent: Option<&str>, shareable: bool) -> Result<Read, PackError> {
+        self.run.go_on()?;
+        let file = &self.lab.files[at];
+        self.run.progress.file(file.path.as_str());
+        let (place, seen) = standing(file);
+        let source = open(place, seen, self.run)?;
+        let ask = Ask::of(&source, file, parent, shareable);
+        if let Some(read) = self.known(file, seen, ask.as_ref(), &source, shareable) {
+            self.skip(file.length);
+            return Ok(read);
+        }
+        self.stream(at, &source, ask.as_ref(), shareable)
+    }
+
+    /// What an earlier run, or an interrupted one, tells of a file that looks the same.
+    fn known(
+        &self,
+        file: &LabFile,
+        seen: &Seen,
+        ask: Option<&Ask>,
+        source: &SourceFile,
+        shareable: bool,
+    ) -> Option<Read> {
+        let copies = self.copies.as_ref();
+        let waiting = copies.and_then(|copies| copies.staging.recall(file, seen, shareable));
+        let copied = waiting.is_some();
+        let before = || self.memory.get(&file.path).filter(|known| known.seen == *seen).cloned();
+        let remembered = waiting.or_else(before)?;
+        let identity = match ask {
+            None => None,
+            Some(ask) => Some(ask.remembered(&remembered, source)?),
+        };
+        let digest = Digest { content: remembered.content, identity };
+        Some(Read { digest, remembered, copied, trusted: true })
+    }
+
+    fn stream(
+        &self,
+        at: usize,
+        source: &SourceFile,
+        ask: Option<&Ask>,
+        shareable: bool,
+    ) -> Result<Read, PackError> {
+        let file = &self.lab.files[at];
+        let staging = self.copies.as_ref().filter(|copies| !copies.expected.contains(&at));
+        let mut copy = match staging {
+            Some(copies) => Some(copies.staging.begin(source, &file.path, shareable, self.run)?),
+            None => None,
+        };
+        let target = copy.as_mut().filter(|(_, cloned)| !cloned).map(|(copy, _)| copy);
+        let digest = digest(source, ask, target, self.run)?;
+        let parent = ask.and_then(|ask| ask.form_name());
+        let remembered = Remembered::of(*standing(file).1, &digest, parent);
+        let copied = copy.is_some();
+        if let (Some((copy, _)), Some(copies)) = (copy, staging) {
+            copies.staging.finish(copy, file, &remembered, shareable)?;
+        }
+        Ok(Read { digest, remembered, copied, trusted: false })
+    }
+
+    /// Copies a file whose bytes are needed after all.
+    pub(super) fn copy(&self, at: usize, read: &Read, for_store: bool) -> Result<(), PackError> {
+        let Some(copies) = &self.copies else { return Ok(()) };
+        self.run.go_on()?;
+        let file = &self.lab.files[at];
+        let (place, seen) = standing(file);
+        let source = open(place, seen, self.run)?;
+        let (mut copy, cloned) = copies.staging.begin(&source, &file.path, for_store, self.run)?;
+        let target = if cloned { None } else { Some(&mut copy) };
+        let found = digest(&source, None, target, self.run)?;
+        same(place, found.content, read.digest.content)?;
+        copies.staging.finish(copy, file, &read.remembered, for_store)
+    }
+
+    /// Reads files again that are to be removed and were not read in this run.
+    pub(super) fn confirm(&self, files: &[usize], reads: &Reads) -> Result<(), PackError> {
+        files.par_iter().try_for_each(|&at| {
+            self.run.go_on()?;
+            let (place, seen) = standing(&self.lab.files[at]);
+            let found = digest(&open(place, seen, self.run)?, None, None, self.run)?;
+            same(place, found.content, reads[&at].digest.content)
+        })
+    }
+}
+
+/// Where a file stands; asked only of files that do.
+fn standing(file: &LabFile) -> (&Path, &Seen) {
+    match &file.origin {
+        Origin::Standing { at, seen } => (at, seen),
+        Origin::Stored { .. } => unreachable!("only files that stand are read"),
+    }
+}
+
+/// Opens a file that must still look as it did.
+fn open(place: &Path, seen: &Seen, run: &Run<'_>) -> Result<SourceFile, PackError> {
+    let source = SourceFile::open(place, run.meter)?;
+    if seen.is(source.opened()) {
+        return Ok(source);
+    }
+    Err(changed(place, "it was written to after it had been looked at"))
+}
+
+fn changed(path: &Path, what: &str) -> PackError {
+    PackError::Fs(FsError::Changed { path: path.to_owned(), what: what.to_owned() })
+}
+
+fn same(place: &Path, found: ContentId, expected: ContentId) -> Result<(), PackError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(changed(place, &format!("its bytes are {found}, expected {expected}")))
+}
+
+/// What is asked of a disk beside the digest of its bytes.
+struct Ask {
+    form: CanonicalForm,
+    /// For a disk with a parent: the parent's name in the store, and the change to store form.
+    store: Option<(String, Patch)>,
+}
+
+impl Ask {
+    /// `None` where nothing is, or where the disk has no canonical form.
+    fn of(source: &SourceFile, file: &LabFile, parent: Option<&str>, shareable: bool) -> Option<Self> {
+        if !shareable || file.disk.is_none() {
+            return None;
+        }
+        let form = canonical_form(source).ok().filter(|form| !form.masks.is_empty())?;
+        if !file.is_child() {
+            return Some(Self { form, store: None });
+        }
+        let parent = parent?;
+        let patch = store_form(source, parent).ok()?;
+        Some(Self { form, store: Some((parent.to_owned(), patch)) })
+    }
+
+    fn form_name(&self) -> Option<&str> {
+        self.store.as_ref().map(|(name, _)| name.as_str())
+    }
+
+    /// The identity of a disk that need not be read again but for what is masked.
+    fn remembered(&self, known: &Remembered, source: &dyn ReadAt) -> Option<Identity> {
+        let store_form = match (&self.store, &known.store_form) {
+            (None, _) => None,
+            (Some((name, patch)), Some(RememberedForm { parent, id })) if name == parent => {
+                Some(StoreForm { id: *id, patch: patch.clone() })
+            }
+            _ => return None,
+        };
+        let (canonical, masked) = (known.canonical?, masked_bytes(source)?);
+        Some(Identity { canonical, masked, store_form })
+    }
+}
+
+/// Reads a file once, for everything that is asked.
+fn digest(
+    source: &SourceFile,
+    ask: Option<&Ask>,
+    copy: Option<&mut TempFile>,
+    run: &Run<'_>,
+) -> Result<Digest, PackError> {
+    let mut content = ContentHasher::new();
+    let mut canonical = ask.map(|ask| CanonicalHasher::new(&ask.form));
+    let mut masked = ask.map(|ask| MaskCapture::new(&ask.form, MASK_LIMIT));
+    let patch = ask.and_then(|ask| ask.store.as_ref()).map(|(_, patch)| patch);
+    let mut stored = patch.map(|patch| PatchedHasher::new(patch, source.len()));
+    {
+        let mut sinks: Vec<&mut dyn Sink> = vec![&mut content];
+        sinks.extend(canonical.as_mut().map(|sink| sink as &mut dyn Sink));
+        sinks.extend(masked.as_mut().map(|sink| sink as &mut dyn Sink));
+        sinks.extend(stored.as_mut().map(|sink| sink as &mut dyn Sink));
+        sinks.extend(copy.map(|sink| sink as &mut dyn Sink));
+        stream(source, &mut sinks, run)?;
+    }
+    let pieces = masked.and_then(MaskCapture::finish);
+    let identity = match (ask, canonical, pieces) {
+        (Some(ask), Some(canonical), Some(pieces)) => Some(Identity {
+            canonical: canonical.finish(),
+            masked: Masked { ranges: ask.form.masks.clone(), pieces },
+            store_form: patch.zip(stored).map(|(patch, stored)| StoreForm {
+                id: stored.finish(),
+                patch: patch.clone(),
+            }),
+        }),
+        _ => None,
+    };
+    Ok(Digest { content: content.finish(), identity })
+}

@@ -1,0 +1,187 @@
+//! Packs an export where it is.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    PackError, Packed, Request,
+    carry_out::Carrier,
+    digest::{Reader, Reads},
+    earlier::{Stock, check_stock, keep_unknown, read_manifest},
+    has_journal,
+    journal::{self, Deed, Mode, Work},
+    layout::LOCK,
+    preflight::{bytes_to_other_volume, check_apart, check_space},
+    quoted,
+    recover::recover,
+    seen::{self, Memory},
+    shelf::Shelf,
+    survey::{Survey, Terms, survey},
+    tool,
+};
+use crate::{
+    base::{FileTime, Run},
+    fs::{self, Entry, FolderLock},
+    manifest::{self, Manifest},
+    plan::{Lab, PackPlan, Planner, Rules},
+};
+
+/// Packs the export in `export`.
+pub(super) fn pack(request: &Request, export: &Path, run: &Run<'_>) -> Result<Packed, PackError> {
+    let root = fs::absolute(export)?;
+    let stock = Stock::of(&root, request.store.as_deref())?;
+    check_apart(std::slice::from_ref(&root), None, &stock)?;
+    let mut resumed = false;
+    loop {
+        resumed |= recover(&root, &stock, request.dry_run, run)?.resumed;
+        let made = Made::of(request, &root, &stock, run)?;
+        if request.dry_run || made.changes_nothing() {
+            return made.packed(request, &root, &stock, resumed);
+        }
+        let _lock = FolderLock::acquire(&root.join(LOCK), run)?;
+        // Another process may have packed the same export while this one read it.
+        if has_journal(&root)? || read_manifest(&root)? != made.earlier {
+            continue;
+        }
+        made.carry_out(&root, &stock, run)?;
+        return made.packed(request, &root, &stock, resumed);
+    }
+}
+
+/// A pack, planned.
+struct Made {
+    survey: Survey,
+    earlier: Option<Manifest>,
+    plan: PackPlan,
+    reads: Reads,
+    /// When the export's folder was modified before it became a pack.
+    root: Option<FileTime>,
+}
+
+impl Made {
+    fn of(
+        request: &Request,
+        root: &Path,
+        stock: &Stock,
+        run: &Run<'_>,
+    ) -> Result<Self, PackError> {
+        let earlier = read_manifest(root)?;
+        let time = match (&earlier, fs::look(root)?) {
+            (None, Entry::Folder(modified)) => Some(modified),
+            _ => seen::recall_root(root),
+        };
+        check_stock(root, earlier.as_ref(), stock)?;
+        let exports = [root.to_owned()];
+        let terms = Terms {
+            exports: &exports,
+            prefixed: false,
+            earlier: earlier.as_ref().map(|manifest| (manifest, stock.folder.as_path())),
+            keep_broken: request.keep_broken,
+        };
+        let survey = survey(&terms, run)?;
+        let shelf = Shelf::open(stock, earlier.as_ref(), run)?;
+        let rules = Rules { all_parents: request.all_parents, store: stock.place, in_place: true };
+        let memory = seen::recall(root);
+        let mut planner = Planner::new(&survey.lab, &shelf, rules);
+        let reader = Reader { lab: &survey.lab, memory: &memory, copies: None, run };
+        let reads = reader.read_all(&mut planner)?;
+        let digests = reads.iter().map(|(&at, read)| (at, read.digest.clone())).collect();
+        let mut plan = planner.finish(&digests, &tool(), manifest::now());
+        if let Some(earlier) = &earlier {
+            keep_unknown(earlier, &mut plan.manifest);
+        }
+        reader.confirm(&trusted(&survey.lab, &plan, &reads), &reads)?;
+        shelf.prove(&plan, run)?;
+        check_space(&stock.folder, bytes_to_other_volume(root, &stock.folder, &plan)?)?;
+        Ok(Self { survey, earlier, plan, reads, root: time })
+    }
+
+    /// Tells whether the pack that stands is the one that would be made.
+    fn changes_nothing(&self) -> bool {
+        let Some(earlier) = &self.earlier else { return false };
+        let mut new = self.plan.manifest.clone();
+        new.created.clone_from(&earlier.created);
+        new.tool.clone_from(&earlier.tool);
+        self.plan.entries.is_empty() && self.plan.removals.is_empty() && new == *earlier
+    }
+
+    fn carry_out(&self, root: &Path, stock: &Stock, run: &Run<'_>) -> Result<(), PackError> {
+        let work = Work {
+            mode: Mode::InPlace,
+            plan: self.plan.clone(),
+            memory: self.memory(),
+            root: self.root,
+            waiting: Vec::new(),
+            obsolete: Vec::new(),
+            unused: Vec::new(),
+        };
+        journal::write(root, Deed::Pack(Box::new(work)))?;
+        let Some(Deed::Pack(work)) = journal::read(root)? else { return Ok(()) };
+        let carrier = Carrier { pack: root, stock, work: &work, run };
+        let kept = carrier.carry_out()?;
+        if kept.any_error() {
+            return Err(PackError::Kept(kept));
+        }
+        Ok(())
+    }
+
+    fn memory(&self) -> Memory {
+        let placed = self.plan.placed.iter().map(|file| &file.path);
+        let index = index(&self.survey.lab);
+        placed
+            .filter_map(|path| {
+                let read = self.reads.get(index.get(path)?)?;
+                let mut known = read.remembered.clone();
+                // A twin of it may have been read in its stead.
+                known.seen = *self.survey.lab.files[*index.get(path)?].seen()?;
+                Some((path.clone(), known))
+            })
+            .collect()
+    }
+
+    fn packed(
+        self,
+        request: &Request,
+        root: &Path,
+        stock: &Stock,
+        resumed: bool,
+    ) -> Result<Packed, PackError> {
+        let next = if request.dry_run {
+            format!("labpack pack {}", quoted(root))
+        } else {
+            format!("labpack unpack {} <DEST>", quoted(root))
+        };
+        Ok(Packed {
+            exports: vec![root.to_owned()],
+            pack: root.to_owned(),
+            store: stock.folder.clone(),
+            resumed,
+            totals: self.plan.manifest.totals.clone(),
+            stored: self.plan.entries.len() as u64,
+            removed: (self.plan.removals.len() + self.plan.entries.len()) as u64,
+            kept: self.plan.placed.len() as u64,
+            savings: self.plan.savings.clone(),
+            findings: self.survey.findings,
+            next,
+            plan: request.dry_run.then_some(self.plan),
+        })
+    }
+}
+
+/// Where each file is in the lab.
+pub(super) fn index(lab: &Lab) -> std::collections::HashMap<crate::base::RelPath, usize> {
+    lab.files.iter().enumerate().map(|(at, file)| (file.path.clone(), at)).collect()
+}
+
+/// The files that the plan moves or removes, and that were not read in this run.
+fn trusted(lab: &Lab, plan: &PackPlan, reads: &Reads) -> Vec<usize> {
+    let index = index(lab);
+    let moved = plan.entries.iter().map(|entry| &entry.from);
+    let gone = plan.removals.iter().map(|removal| &removal.path).chain(moved);
+    let at = gone.filter_map(|path| index.get(path).copied());
+    at.filter(|at| reads.get(at).is_some_and(|read| read.trusted)).collect()
+}
+
+/// Exports as absolute paths.
+pub(super) fn absolute(exports: &[PathBuf]) -> Result<Vec<PathBuf>, PackError> {
+    exports.iter().map(|path| Ok(fs::absolute(path)?)).collect()
+}

@@ -1,0 +1,184 @@
+//! `labpack.journal`: what is being done, until it is done.
+//!
+//! Written whole before the first change and removed after the last. Every step of it can be
+//! taken twice, so that an interrupted run is finished by doing all of it again. A journal found
+//! in a folder is a stranger's word: it is held against what a pack would do before it is followed.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{PackError, earlier::Stock, layout::JOURNAL, seen::Memory};
+use crate::{
+    base::{FileTime, RelPath},
+    fs::{self, Entry},
+    manifest::{self, Document, Manifest, PackedFile, Place, RefDisk, StorePlace},
+    plan::{PackPlan, StoredWrite},
+};
+
+/// The longest journal that is read. The manifest is in it.
+const MAX_BYTES: u64 = 3 * Manifest::MAX_BYTES;
+
+const DOCUMENT: Document = Document {
+    format: "labpack-journal",
+    newest: 1,
+    max_bytes: MAX_BYTES,
+};
+
+#[derive(Serialize, Deserialize)]
+struct Journal {
+    format: String,
+    version: u32,
+    deed: Deed,
+}
+
+/// What is being done.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Deed {
+    /// A pack is being made.
+    Pack(Box<Work>),
+    /// A pack is being undone.
+    Restore {
+        /// When the export's folder was modified before it became a pack.
+        root: Option<FileTime>,
+    },
+}
+
+/// A pack that is being made.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Work {
+    /// Where its files come from.
+    pub(super) mode: Mode,
+    /// What is done.
+    pub(super) plan: PackPlan,
+    /// What the next run may go by.
+    pub(super) memory: Memory,
+    /// When the export's folder was modified, in place.
+    pub(super) root: Option<FileTime>,
+    /// Copies that wait in the staging folder.
+    pub(super) waiting: Vec<Waiting>,
+    /// Files of the last pack that this one has no more.
+    pub(super) obsolete: Vec<RelPath>,
+    /// RefDisks of the last pack that this one has no more.
+    pub(super) unused: Vec<RefDisk>,
+}
+
+/// Where the files of a pack come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Mode {
+    /// They are there.
+    InPlace,
+    /// They are copied.
+    Output,
+}
+
+/// A copy that waits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Waiting {
+    /// The path of the file in the pack.
+    pub(super) path: RelPath,
+    /// In which of the two folders it waits.
+    pub(super) for_store: bool,
+}
+
+/// Reads the journal in `pack`; `None` where there is none.
+pub(super) fn read(pack: &Path) -> Result<Option<Deed>, PackError> {
+    let path = pack.join(JOURNAL);
+    if fs::look(&path)? == Entry::Missing {
+        return Ok(None);
+    }
+    let bytes = fs::read_bounded(&path, MAX_BYTES)?;
+    let journal: Journal = DOCUMENT.read(&bytes).map_err(PackError::document(&path))?;
+    if let Deed::Pack(work) = &journal.deed {
+        let bytes = manifest::write(&work.plan.manifest);
+        manifest::read(&bytes).map_err(PackError::document(&path))?;
+        let why = |why| PackError::Journal { path, why };
+        check(work).map_err(why)?;
+    }
+    Ok(Some(journal.deed))
+}
+
+/// Writes the journal.
+pub(super) fn write(pack: &Path, deed: Deed) -> Result<(), PackError> {
+    let journal = Journal {
+        format: DOCUMENT.format.to_owned(),
+        version: DOCUMENT.newest,
+        deed,
+    };
+    let bytes = serde_json::to_vec(&journal).expect("every key is a string");
+    Ok(fs::write_atomic(&pack.join(JOURNAL), &bytes)?)
+}
+
+/// Removes the journal.
+pub(super) fn close(pack: &Path) -> Result<(), PackError> {
+    fs::remove_file(&pack.join(JOURNAL))?;
+    Ok(fs::sync_folder(pack)?)
+}
+
+impl Work {
+    /// Checks that the store named now is the one that the work began with.
+    pub(super) fn check_stock(&self, pack: &Path, stock: &Stock) -> Result<(), PackError> {
+        if self.plan.manifest.store == stock.place {
+            return Ok(());
+        }
+        let why = match self.plan.manifest.store {
+            StorePlace::Own => "the interrupted run used the pack's own store: leave out --store",
+            StorePlace::Shared => {
+                "the interrupted run used a store that other labs share: name it with --store"
+            }
+        };
+        let path = pack.join(JOURNAL);
+        Err(PackError::Journal { path, why: why.to_owned() })
+    }
+}
+
+/// Checks that the steps are those of a pack with that manifest: whatever is moved or removed is
+/// a file of it that has its place in the store.
+fn check(work: &Work) -> Result<(), String> {
+    let manifest = &work.plan.manifest;
+    let files: HashMap<&RelPath, &PackedFile> =
+        manifest.files().map(|file| (&file.path, file)).collect();
+    let stored_as = |path| match files.get(path).map(|file| &file.place) {
+        Some(Place::Store { ref_disk, .. }) => Some(*ref_disk),
+        _ => None,
+    };
+    for entry in &work.plan.entries {
+        let disk = manifest.ref_disk(&entry.id);
+        let named = disk.is_some_and(|disk| disk.file == entry.file);
+        if !named || stored_as(&entry.from) != Some(entry.id) {
+            return Err(format!("its manifest does not put `{}` into the store", entry.from));
+        }
+        if StoredWrite::patch(&entry.patch).is_none() {
+            return Err(format!("what is to be written into `{}` cannot be", entry.file));
+        }
+    }
+    for removal in &work.plan.removals {
+        if stored_as(&removal.path) != Some(removal.ref_disk) {
+            return Err(format!("its manifest does not put `{}` into the store", removal.path));
+        }
+    }
+    check_obsolete(work, &files)
+}
+
+fn check_obsolete(work: &Work, files: &HashMap<&RelPath, &PackedFile>) -> Result<(), String> {
+    let in_place = work.mode == Mode::InPlace;
+    let named = |path: &RelPath| files.get(path).is_some_and(|file| file.place == Place::Pack);
+    let own = |path: &RelPath| super::layout::is_own(path.top());
+    if let Some(path) = work.obsolete.iter().find(|path| in_place || named(path) || own(path)) {
+        return Err(format!("`{path}` is not to be removed"));
+    }
+    let kept: HashSet<_> = work.plan.manifest.ref_disks.iter().map(|disk| &disk.file).collect();
+    let plain = |disk: &RefDisk| {
+        let name = RelPath::new(disk.file.as_str());
+        name.is_ok_and(|name| name.folder().is_none()) && disk.file.contains(&disk.id.short())
+    };
+    match work.unused.iter().find(|disk| kept.contains(&disk.file) || !plain(disk)) {
+        Some(disk) => Err(format!("RefDisk `{}` is not to be removed", disk.file)),
+        None => Ok(()),
+    }
+}

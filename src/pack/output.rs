@@ -1,0 +1,309 @@
+//! Packs exports into another folder; they are only read.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    PackError, Packed, Request,
+    carry_out::Carrier,
+    digest::{Copies, Reader, Reads},
+    earlier::{self, Stock, check_stock, keep_unknown, read_manifest},
+    has_journal,
+    in_place::{absolute, index},
+    journal::{self, Deed, Mode, Waiting, Work},
+    layout::LOCK,
+    preflight::{check_apart, check_empty, check_space, names_in_use},
+    quoted,
+    recover::recover,
+    seen::{self, Memory},
+    shelf::Shelf,
+    staging::Staging,
+    survey::{Survey, Terms, survey},
+    tool,
+};
+use crate::{
+    base::{ContentId, RelPath, ReadAt, Run},
+    fs::{self, Entry, FolderLock, SourceFile},
+    manifest::{self, Manifest, StorePlace},
+    plan::{Lab, LabFile, Origin, PackPlan, Planner, Rules},
+    report::Code,
+};
+
+/// Packs all exports of the request into `output`.
+pub(super) fn pack(request: &Request, output: &Path, run: &Run<'_>) -> Result<Packed, PackError> {
+    let pack = fs::absolute(output)?;
+    let exports = absolute(&request.exports)?;
+    let stock = Stock::of(&pack, request.store.as_deref())?;
+    check_apart(&exports, Some(&pack), &stock)?;
+    for export in &exports {
+        check_is_export(export)?;
+    }
+    let recovered = recover(&pack, &stock, request.dry_run, run)?;
+    let earlier = read_manifest(&pack)?;
+    check_stock(&pack, earlier.as_ref(), &stock)?;
+    if earlier.is_none() && !recovered.resumed {
+        check_empty(&pack)?;
+    }
+    let prefixed = exports.len() > 1;
+    let keep_broken = request.keep_broken;
+    let terms = Terms { exports: &exports, prefixed, earlier: None, keep_broken };
+    let survey = survey(&terms, run)?;
+    let mut ours = recovered.ours;
+    ours.extend(earlier.iter().flat_map(earlier::placed).cloned());
+    let in_use = names_in_use(&pack, &survey.lab, &ours)?;
+    if in_use.any_error() {
+        return Err(PackError::Refused(in_use));
+    }
+    let job = Job { request, pack, exports, stock, earlier, survey, run };
+    let (plan, resumed) = (job.carry_out()?, recovered.resumed);
+    Ok(job.packed(plan, resumed))
+}
+
+fn check_is_export(export: &Path) -> Result<(), PackError> {
+    let packed = fs::look(&export.join(Manifest::FILE_NAME))? != Entry::Missing;
+    if !packed && !has_journal(export)? {
+        return Ok(());
+    }
+    let message = "is a pack already: its parents are in its store";
+    let next = "copy the pack as it is, or unpack it first";
+    Err(PackError::refuse(Code::NameInUse, export, message, next))
+}
+
+/// Everything that is known before the first byte is read.
+struct Job<'a> {
+    request: &'a Request,
+    pack: PathBuf,
+    exports: Vec<PathBuf>,
+    stock: Stock,
+    earlier: Option<Manifest>,
+    survey: Survey,
+    run: &'a Run<'a>,
+}
+
+impl Job<'_> {
+    fn lab(&self) -> &Lab {
+        &self.survey.lab
+    }
+
+    fn carry_out(&self) -> Result<PackPlan, PackError> {
+        let memory = seen::recall(&self.pack);
+        let shelf = Shelf::open(&self.stock, self.earlier.as_ref(), self.run)?;
+        if self.request.dry_run {
+            let reader = Reader { lab: self.lab(), memory: &memory, copies: None, run: self.run };
+            return Ok(self.read(&reader, &shelf)?.0);
+        }
+        let expected = self.expected_duplicates(&shelf)?;
+        let bytes = self.bytes_to_copy(&memory, &expected);
+        check_space(&self.pack, bytes)?;
+        fs::create_dir_all(&self.pack)?;
+        let _lock = FolderLock::acquire(&self.pack.join(LOCK), self.run)?;
+        if has_journal(&self.pack)? || read_manifest(&self.pack)? != self.earlier {
+            let message = "another labpack packed into this folder at the same time";
+            let next = "run the same command again";
+            return Err(PackError::refuse(Code::UnfinishedRun, &self.pack, message, next));
+        }
+        let staging = Staging::of(&self.pack, &self.stock.folder);
+        staging.open()?;
+        let copies = Some(Copies { staging: &staging, expected });
+        let reader = Reader { lab: self.lab(), memory: &memory, copies, run: self.run };
+        let (plan, reads) = self.read(&reader, &shelf)?;
+        let waiting = self.waiting(&plan, &reads, &memory, &reader)?;
+        shelf.prove(&plan, self.run)?;
+        self.finish(plan, &reads, waiting)
+    }
+
+    fn read(&self, reader: &Reader<'_>, shelf: &Shelf) -> Result<(PackPlan, Reads), PackError> {
+        let all_parents = self.request.all_parents;
+        let rules = Rules { all_parents, store: self.stock.place, in_place: false };
+        let mut planner = Planner::new(self.lab(), shelf, rules);
+        let reads = reader.read_all(&mut planner)?;
+        let digests = reads.iter().map(|(&at, read)| (at, read.digest.clone())).collect();
+        let mut plan = planner.finish(&digests, &tool(), manifest::now());
+        if let Some(earlier) = &self.earlier {
+            keep_unknown(earlier, &mut plan.manifest);
+        }
+        Ok((plan, reads))
+    }
+
+    fn finish(
+        &self,
+        plan: PackPlan,
+        reads: &Reads,
+        waiting: Vec<Waiting>,
+    ) -> Result<PackPlan, PackError> {
+        let lab = self.lab();
+        let memory = reads.iter().filter_map(|(&at, read)| {
+            let mut known = read.remembered.clone();
+            known.seen = *lab.files[at].seen()?;
+            Some((lab.files[at].path.clone(), known))
+        });
+        let work = Work {
+            mode: Mode::Output,
+            memory: memory.collect(),
+            root: None,
+            waiting,
+            obsolete: self.obsolete(&plan),
+            unused: self.unused(&plan),
+            plan: plan.clone(),
+        };
+        journal::write(&self.pack, Deed::Pack(Box::new(work)))?;
+        let Some(Deed::Pack(work)) = journal::read(&self.pack)? else { return Ok(plan) };
+        let (pack, stock, run) = (self.pack.as_path(), &self.stock, self.run);
+        Carrier { pack, stock, work: &work, run }.carry_out()?;
+        Ok(plan)
+    }
+
+    /// The copies that the plan needs; those that were not made on the way are made now.
+    fn waiting(
+        &self,
+        plan: &PackPlan,
+        reads: &Reads,
+        memory: &Memory,
+        reader: &Reader<'_>,
+    ) -> Result<Vec<Waiting>, PackError> {
+        let index = index(self.lab());
+        let stored = plan.entries.iter().map(|entry| &entry.from);
+        let mut needed: Vec<&RelPath> = stored.collect();
+        for file in &plan.placed {
+            if !self.stands(&file.path, &file.digest, memory)? {
+                needed.push(&file.path);
+            }
+        }
+        let mut waiting = Vec::new();
+        for path in needed {
+            let Some(&at) = index.get(path) else { continue };
+            let Some(read) = reads.get(&at) else { continue };
+            let for_store = self.lab().is_shareable(at);
+            if !read.copied {
+                reader.copy(at, read, for_store)?;
+            }
+            waiting.push(Waiting { path: path.clone(), for_store });
+        }
+        Ok(waiting)
+    }
+
+    /// Tells whether the copy that the last run made of a file is still there, and still right.
+    fn stands(
+        &self,
+        path: &RelPath,
+        digest: &ContentId,
+        memory: &Memory,
+    ) -> Result<bool, PackError> {
+        let Some(known) = memory.get(path).filter(|known| known.content == *digest) else {
+            return Ok(false);
+        };
+        let Some(copy) = known.copy else { return Ok(false) };
+        Ok(matches!(fs::look(&path.below(&self.pack))?, Entry::File(stamp) if copy.is(&stamp)))
+    }
+
+    fn obsolete(&self, plan: &PackPlan) -> Vec<RelPath> {
+        let new: HashSet<String> = plan.placed.iter().map(|file| file.path.folded()).collect();
+        let old = self.earlier.iter().flat_map(earlier::placed);
+        old.filter(|path| !new.contains(&path.folded())).cloned().collect()
+    }
+
+    fn unused(&self, plan: &PackPlan) -> Vec<manifest::RefDisk> {
+        if self.stock.place == StorePlace::Shared {
+            return Vec::new();
+        }
+        let kept: HashSet<&String> = plan.manifest.ref_disks.iter().map(|disk| &disk.file).collect();
+        let old = self.earlier.iter().flat_map(|manifest| &manifest.ref_disks);
+        old.filter(|disk| !kept.contains(&disk.file)).cloned().collect()
+    }
+
+    /// Files that will most likely be stored as another file, or stand in the store already. Those
+    /// are read and not copied.
+    fn expected_duplicates(&self, shelf: &Shelf) -> Result<HashSet<usize>, PackError> {
+        let lab = self.lab();
+        let mut by_length: HashMap<u64, Vec<usize>> = HashMap::new();
+        for (at, file) in lab.files.iter().enumerate() {
+            by_length.entry(file.length).or_default().push(at);
+        }
+        let mut expected = HashSet::new();
+        for (_, files) in by_length.iter().filter(|(length, _)| **length >= SAMPLE) {
+            let mut seen = HashSet::new();
+            for &at in files {
+                let known = shareable_id(lab, at)
+                    .is_some_and(|id| shelf.may_have(id, lab.files[at].length));
+                let again = files.len() > 1 && !seen.insert(self.look_alike(at)?);
+                if known || again {
+                    expected.insert(at);
+                }
+            }
+        }
+        Ok(expected)
+    }
+
+    /// Equal for two files that are most likely one.
+    fn look_alike(&self, at: usize) -> Result<LookAlike, PackError> {
+        let lab = self.lab();
+        if let Some(id) = shareable_id(lab, at) {
+            let parent = lab.files[at].parent.and_then(|parent| lab.files[parent].disk.as_ref());
+            return Ok(LookAlike::Disk(id, parent.map(|parent| parent.own_id)));
+        }
+        Ok(LookAlike::Sample(sample(&lab.files[at], self.run)?))
+    }
+
+    fn bytes_to_copy(&self, memory: &Memory, expected: &HashSet<usize>) -> u64 {
+        let new = self.lab().files.iter().enumerate().filter(|(at, file)| {
+            let known = memory.get(&file.path).is_some_and(|known| Some(&known.seen) == file.seen());
+            !known && !expected.contains(at)
+        });
+        new.map(|(_, file)| file.length).sum()
+    }
+
+    fn packed(self, plan: PackPlan, resumed: bool) -> Packed {
+        let pack = quoted(&self.pack);
+        let next = if self.request.dry_run {
+            let exports: Vec<String> = self.exports.iter().map(|path| quoted(path)).collect();
+            format!("labpack pack {} --output {pack}", exports.join(" "))
+        } else {
+            format!("labpack unpack {pack} <DEST>")
+        };
+        Packed {
+            exports: self.exports,
+            pack: self.pack,
+            store: self.stock.folder,
+            resumed,
+            totals: plan.manifest.totals.clone(),
+            stored: plan.entries.len() as u64,
+            removed: 0,
+            kept: plan.placed.len() as u64,
+            savings: plan.savings.clone(),
+            findings: self.survey.findings,
+            next,
+            plan: self.request.dry_run.then_some(plan),
+        }
+    }
+}
+
+/// So many bytes at both ends of a file are compared before it is read.
+const SAMPLE: u64 = 64 * 1024;
+
+#[derive(PartialEq, Eq, Hash)]
+enum LookAlike {
+    Disk(crate::base::DiskId, Option<crate::base::DiskId>),
+    Sample([u8; 32]),
+}
+
+/// The id of a disk that may be shared by link.
+fn shareable_id(lab: &Lab, at: usize) -> Option<crate::base::DiskId> {
+    let disk = lab.files[at].disk.as_ref()?;
+    lab.is_shareable(at).then_some(disk.own_id)
+}
+
+fn sample(file: &LabFile, run: &Run<'_>) -> Result<[u8; 32], PackError> {
+    let Origin::Standing { at, .. } = &file.origin else { return Ok([0; 32]) };
+    let source = SourceFile::open(at, run.meter)?;
+    let mut hasher = blake3::Hasher::new();
+    let len = source.len().min(SAMPLE);
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    for offset in [0, source.len() - len] {
+        let read = source.read_exact_at(&mut bytes, offset);
+        read.map_err(|error| fs::FsError::Io { action: "read", path: at.clone(), source: error })?;
+        hasher.update(&bytes);
+    }
+    Ok(hasher.finalize().into())
+}

@@ -1,0 +1,137 @@
+//! Copies that have no place yet: a pack to another folder reads each file once, and only then
+//! knows where its bytes belong.
+//!
+//! A copy stands in `.labpack-incoming`, under a name made from its path, and beside it a note
+//! of what was copied. An interrupted run leaves both, and the next one goes by the note.
+
+use std::path::{Path, PathBuf};
+
+use super::{PackError, layout::INCOMING, seen::Remembered};
+use crate::{
+    base::{Attributes, RelPath, Run},
+    fs::{self, Entry, Existing, Finish, FsError, SourceFile, TempFile},
+    manifest::Document,
+    plan::{LabFile, Seen},
+};
+
+/// Where copies wait.
+#[derive(Debug, Clone)]
+pub(super) struct Staging {
+    /// For files that will stand in the pack.
+    pack: PathBuf,
+    /// For those that will most likely enter the store.
+    store: PathBuf,
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Note {
+    format: String,
+    version: u32,
+    path: RelPath,
+    remembered: Remembered,
+}
+
+const DOCUMENT: Document = Document {
+    format: "labpack-incoming",
+    newest: 1,
+    max_bytes: 1 << 20,
+};
+
+impl Staging {
+    /// The staging folders of a pack in `pack` with the store in `store`.
+    pub(super) fn of(pack: &Path, store: &Path) -> Self {
+        let own = store.starts_with(pack);
+        let waiting = pack.join(INCOMING);
+        let digest = blake3::hash(pack.to_string_lossy().as_bytes()).to_hex();
+        let shared = store.join(format!("{INCOMING}-{}", &digest[..12]));
+        Self { store: if own { waiting.clone() } else { shared }, pack: waiting }
+    }
+
+    /// Makes the folders.
+    pub(super) fn open(&self) -> Result<(), FsError> {
+        for folder in self.folders() {
+            fs::create_dir_all(folder)?;
+            fs::remove_stale_temps(folder)?;
+        }
+        Ok(())
+    }
+
+    fn folders(&self) -> impl Iterator<Item = &PathBuf> {
+        let shared = (self.store != self.pack).then_some(&self.store);
+        std::iter::once(&self.pack).chain(shared)
+    }
+
+    /// Where the copy of a file waits.
+    pub(super) fn place(&self, path: &RelPath, for_store: bool) -> PathBuf {
+        let digest = blake3::hash(path.as_str().as_bytes()).to_hex();
+        let folder = if for_store { &self.store } else { &self.pack };
+        folder.join(&digest[..24])
+    }
+
+    /// Returns what is known of a copy that waits already, if the file still looks the same.
+    pub(super) fn recall(&self, file: &LabFile, seen: &Seen, for_store: bool) -> Option<Remembered> {
+        let place = self.place(&file.path, for_store);
+        let bytes = fs::read_bounded(&note_of(&place), DOCUMENT.max_bytes).ok()?;
+        let note: Note = DOCUMENT.read(&bytes).ok()?;
+        let whole = matches!(fs::look(&place), Ok(Entry::File(stamp)) if stamp.len == seen.length);
+        let same = note.path == file.path && note.remembered.seen == *seen;
+        (whole && same).then_some(note.remembered)
+    }
+
+    /// Begins a copy. Tells whether the bytes are in it already, by block clone.
+    pub(super) fn begin(
+        &self,
+        source: &SourceFile,
+        path: &RelPath,
+        for_store: bool,
+        run: &Run<'_>,
+    ) -> Result<(TempFile, bool), PackError> {
+        let place = self.place(path, for_store);
+        if let Some(clone) = TempFile::clone_of(source, &place, run.meter)? {
+            return Ok((clone, true));
+        }
+        Ok((TempFile::create(&place, run.meter)?, false))
+    }
+
+    /// Ends a copy, and takes down what it is a copy of.
+    pub(super) fn finish(
+        &self,
+        copy: TempFile,
+        file: &LabFile,
+        remembered: &Remembered,
+        for_store: bool,
+    ) -> Result<(), PackError> {
+        copy.finish(&Finish {
+            modified: file.modified,
+            // A read-only file could not be replaced everywhere; it becomes so at its place.
+            attributes: Attributes { read_only: false, ..file.attributes },
+            existing: Existing::Replace,
+        })?;
+        let note = Note {
+            format: DOCUMENT.format.to_owned(),
+            version: DOCUMENT.newest,
+            path: file.path.clone(),
+            remembered: remembered.clone(),
+        };
+        let bytes = serde_json::to_vec(&note).expect("every key is a string");
+        fs::write_atomic(&note_of(&self.place(&file.path, for_store)), &bytes)?;
+        Ok(())
+    }
+
+    /// Removes whatever still waits, and the folders.
+    pub(super) fn clear(&self) -> Result<(), FsError> {
+        for folder in self.folders() {
+            if matches!(fs::look(folder)?, Entry::Folder(_)) {
+                for found in fs::walk(folder).flatten() {
+                    fs::remove_file(&found.path.below(folder))?;
+                }
+                fs::remove_empty_folder(folder)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn note_of(place: &Path) -> PathBuf {
+    place.with_extension("json")
+}

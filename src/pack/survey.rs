@@ -1,0 +1,511 @@
+//! Exports, scanned and judged → a lab that can be planned, or every reason why not.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    path::{Path, PathBuf},
+};
+
+use super::{PackError, earlier};
+use crate::{
+    base::{ContentId, DiskId, RelPath, Run},
+    chain::{Graph, MAX_LEVELS, NodeId, resolve},
+    export::{Inventory, Neighbourhood, Origin as Whence, PackView, ScannedFile, scan},
+    fs::{self, Entry},
+    manifest::{Folder, Manifest, PackedFile, Place, Role, Sharing, Unknown},
+    plan::{Lab, LabFile, LabVm, Origin, Seen},
+    report::{Code, Finding, Findings, Severity},
+};
+
+/// What is to be surveyed.
+pub(super) struct Terms<'a> {
+    /// The exports.
+    pub(super) exports: &'a [PathBuf],
+    /// Whether each file's path begins with the name of its export.
+    pub(super) prefixed: bool,
+    /// The pack that stands in the export already, and where its RefDisks are.
+    pub(super) earlier: Option<(&'a Manifest, &'a Path)>,
+    /// Whether VMs whose chains are broken are carried along.
+    pub(super) keep_broken: bool,
+}
+
+/// A lab, and what was found about it.
+pub(super) struct Survey {
+    pub(super) lab: Lab,
+    pub(super) findings: Findings,
+}
+
+/// Surveys exports.
+///
+/// # Errors
+/// [`PackError::Refused`] with every reason.
+pub(super) fn survey(terms: &Terms<'_>, run: &Run<'_>) -> Result<Survey, PackError> {
+    let mut sites = Vec::new();
+    for root in terms.exports {
+        sites.push(Site::of(root, terms.prefixed, run)?);
+    }
+    let mut findings = same_names(&sites, terms.prefixed);
+    findings.extend(sites.iter().flat_map(Site::findings));
+    let judged = Judged::of(&sites, terms, run)?;
+    findings.extend(judged.findings(terms.keep_broken));
+    let lab = Draft::new(&sites, &judged, terms).lab(&mut findings)?;
+    let findings = Findings(findings);
+    if findings.any_error() {
+        return Err(PackError::Refused(findings));
+    }
+    Ok(Survey { lab, findings })
+}
+
+/// One export.
+struct Site {
+    inventory: Inventory,
+    prefix: Option<RelPath>,
+}
+
+impl Site {
+    fn of(root: &Path, prefixed: bool, run: &Run<'_>) -> Result<Self, PackError> {
+        let inventory = scan(root, run)?;
+        let name = inventory.root.file_name().unwrap_or_default();
+        let prefix = match prefixed.then(|| RelPath::from_system(Path::new(name))) {
+            Some(Err(bad)) => {
+                let next = "rename the folder, or pack it by itself";
+                return Err(PackError::refuse(Code::BadName, &inventory.root, bad.why, next));
+            }
+            prefix => prefix.and_then(Result::ok),
+        };
+        Ok(Self { inventory, prefix })
+    }
+
+    /// The path of something in this export, from the top of the pack.
+    fn path(&self, below: &RelPath) -> RelPath {
+        let Some(prefix) = &self.prefix else { return below.clone() };
+        // Two paths that are sound make a sound one, unless it becomes too long: then it stays
+        // what it is, and two files of one path are refused.
+        RelPath::new(format!("{prefix}/{below}")).unwrap_or_else(|_| below.clone())
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        let mut findings = self.inventory.findings.0.clone();
+        findings.extend(self.inventory.links.iter().map(|(path, target)| link(path, target)));
+        if let Some(prefix) = &self.prefix {
+            for finding in &mut findings {
+                finding.path = format!("{prefix}/{}", finding.path);
+            }
+        }
+        findings
+    }
+}
+
+fn link(path: &RelPath, target: &Path) -> Finding {
+    let message = format!("is a link to `{}`, and links cannot be packed", target.display());
+    Finding::error(Code::LinkInExport, path, message)
+        .next("replace the link by what it leads to, or remove it")
+}
+
+fn same_names(sites: &[Site], prefixed: bool) -> Vec<Finding> {
+    let mut seen = HashSet::new();
+    let again = |site: &&Site| {
+        let prefix = site.prefix.as_ref().map_or_else(String::new, RelPath::folded);
+        !seen.insert(prefix)
+    };
+    let twice = |site: &Site| {
+        let message = "two exports have folders of one name";
+        Finding::error(Code::NameInUse, site.inventory.root.display(), message)
+            .next("rename one of the folders, or pack the two to different places")
+    };
+    let again: Vec<_> = sites.iter().filter(again).map(twice).collect();
+    if prefixed { again } else { Vec::new() }
+}
+
+/// Every chain, followed.
+struct Judged {
+    disks: Neighbourhood,
+    graph: Graph,
+    /// By export and file.
+    nodes: HashMap<(usize, usize), NodeId>,
+}
+
+impl Judged {
+    fn of(sites: &[Site], terms: &Terms<'_>, run: &Run<'_>) -> Result<Self, PackError> {
+        let mut disks = Neighbourhood::new(run.meter);
+        for site in sites {
+            let label = site.prefix.as_ref().map_or("", RelPath::as_str);
+            disks.add(&site.inventory, label);
+        }
+        let mut starts = Vec::new();
+        if let (Some((_, store)), Some(site)) = (terms.earlier, sites.first()) {
+            disks.add_unscanned(store, "store");
+            let view = PackView::read(&site.inventory, &[store.to_owned()])?;
+            if let Some(Ok(view)) = view {
+                starts.extend(view.place_in(&mut disks));
+            }
+        }
+        let mut nodes = HashMap::new();
+        for number in 0..sites.len() {
+            for node in disks.disks_of(number, run)? {
+                if let Whence::File { inventory, file } = disks.origin(node) {
+                    nodes.insert((inventory, file), node);
+                }
+                starts.push(node);
+            }
+        }
+        let graph = resolve(&mut disks, &starts);
+        Ok(Self { disks, graph, nodes })
+    }
+
+    /// What was found about disks; where broken chains are carried along, they are warnings.
+    fn findings(&self, keep_broken: bool) -> Vec<Finding> {
+        let all = self.graph.nodes().flat_map(|node| self.graph.findings(node));
+        let mut findings: Vec<Finding> = all.cloned().collect();
+        if keep_broken {
+            for finding in &mut findings {
+                finding.severity = finding.severity.min(Severity::Warning);
+            }
+        }
+        findings.sort_by(|a, b| a.path.cmp(&b.path));
+        findings.dedup();
+        findings
+    }
+
+    fn node(&self, site: usize, file: usize) -> Option<NodeId> {
+        self.nodes.get(&(site, file)).copied()
+    }
+
+    fn is_broken(&self, site: usize, file: usize) -> bool {
+        self.node(site, file).is_some_and(|node| self.graph.is_broken(node))
+    }
+
+    fn role(&self, node: NodeId) -> Role {
+        match (self.graph.is_parent(node), self.graph.has_automatic_child(node)) {
+            (_, true) => Role::CheckpointParent,
+            (true, false) => Role::Parent,
+            (false, false) => Role::Leaf,
+        }
+    }
+}
+
+/// A file on its way into the lab.
+struct Drafted {
+    file: LabFile,
+    parent: Parent,
+}
+
+/// How a file's parent is found, once every file is there.
+enum Parent {
+    None,
+    File(usize, usize),
+    Stored(PathBuf),
+    Path(RelPath),
+}
+
+struct Draft<'a> {
+    sites: &'a [Site],
+    judged: &'a Judged,
+    terms: &'a Terms<'a>,
+    vms: VmList,
+    broken_vms: HashSet<usize>,
+    files: BTreeMap<RelPath, Drafted>,
+    /// Where a scanned file is in the lab.
+    paths: HashMap<(usize, usize), RelPath>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(sites: &'a [Site], judged: &'a Judged, terms: &'a Terms<'a>) -> Self {
+        Self {
+            sites,
+            judged,
+            terms,
+            vms: VmList::of(sites, terms.earlier.map(|(manifest, _)| manifest)),
+            broken_vms: HashSet::new(),
+            files: BTreeMap::new(),
+            paths: HashMap::new(),
+        }
+    }
+
+    fn lab(mut self, findings: &mut Vec<Finding>) -> Result<Lab, PackError> {
+        self.find_broken_vms();
+        for (number, site) in self.sites.iter().enumerate() {
+            for (at, file) in site.inventory.files.iter().enumerate() {
+                self.add_standing((number, at), site, file);
+            }
+        }
+        if let Some((manifest, store)) = self.terms.earlier {
+            self.add_stored(manifest, store, findings)?;
+        }
+        let folders = self.folders()?;
+        let parents = self.parents();
+        let mut files: Vec<LabFile> = self.files.into_values().map(|drafted| drafted.file).collect();
+        for (file, parent) in files.iter_mut().zip(parents) {
+            file.parent = parent;
+        }
+        break_loops(&mut files, findings);
+        Ok(Lab { vms: self.vms.vms, folders, files })
+    }
+
+    fn find_broken_vms(&mut self) {
+        for (number, site) in self.sites.iter().enumerate() {
+            for (at, file) in site.inventory.files.iter().enumerate() {
+                if self.judged.is_broken(number, at) {
+                    self.broken_vms.extend(self.vms.holding(&site.path(&file.path)));
+                }
+            }
+        }
+    }
+
+    fn add_standing(&mut self, at: (usize, usize), site: &Site, scanned: &ScannedFile) {
+        let path = site.path(&scanned.path);
+        let vm = self.vms.holding(&path);
+        let node = self.judged.node(at.0, at.1);
+        let broken = self.judged.is_broken(at.0, at.1)
+            || vm.is_some_and(|vm| self.broken_vms.contains(&vm));
+        let info = scanned.info();
+        let role = match node {
+            _ if broken => Role::Broken,
+            Some(node) => self.judged.role(node),
+            None => Role::File,
+        };
+        let origin = Origin::Standing {
+            at: scanned.path.below(&site.inventory.root),
+            seen: Seen::new(&scanned.stamp, info.map(|info| info.own_id)),
+        };
+        let file = LabFile {
+            path: path.clone(),
+            length: scanned.stamp.len,
+            modified: scanned.stamp.modified,
+            attributes: scanned.stamp.attributes,
+            vm,
+            role,
+            disk: info.map(|info| LabFile::facts(info)),
+            parent: None,
+            origin,
+        };
+        let parent = node.map_or(Parent::None, |node| self.parent_of(node));
+        self.paths.insert(at, path.clone());
+        self.files.insert(path, Drafted { file, parent });
+    }
+
+    fn parent_of(&self, node: NodeId) -> Parent {
+        let judged = self.judged;
+        if judged.graph.is_broken(node) {
+            return Parent::None;
+        }
+        let Some(parent) = judged.graph.parent_of(node) else { return Parent::None };
+        match judged.disks.origin(parent) {
+            Whence::File { inventory, file } => Parent::File(inventory, file),
+            Whence::Store { .. } | Whence::Elsewhere => {
+                Parent::Stored(judged.disks.file(parent).to_owned())
+            }
+        }
+    }
+
+    /// Adds what an earlier pack put into the store, and finds out what is missing of it.
+    fn add_stored(
+        &mut self,
+        manifest: &Manifest,
+        store: &Path,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), PackError> {
+        let standing: HashSet<ContentId> =
+            earlier::standing(manifest, store)?.into_values().collect();
+        let here: HashSet<String> = self.files.keys().map(RelPath::folded).collect();
+        for packed in manifest.files().filter(|file| !here.contains(&file.path.folded())) {
+            match &packed.place {
+                Place::Pack => findings.push(gone(packed)),
+                Place::Store { ref_disk, .. } if !standing.contains(ref_disk) => {
+                    findings.push(no_ref_disk(packed, ref_disk));
+                }
+                Place::Store { .. } => self.add_one_stored(packed),
+            }
+        }
+        Ok(())
+    }
+
+    fn add_one_stored(&mut self, packed: &PackedFile) {
+        let mut place = packed.place.clone();
+        let mut role = packed.role;
+        if let Place::Store { sharing, .. } = &mut place
+            && self.is_written_into(packed)
+        {
+            // Somebody made a checkpoint on it since: nothing may share it any more.
+            (*sharing, role) = (Sharing::Copy, Role::CheckpointParent);
+        }
+        let facts = packed.disk.as_ref().and_then(|disk| disk.parent.as_ref());
+        let drafted = Drafted {
+            file: LabFile {
+                path: packed.path.clone(),
+                length: packed.length,
+                modified: packed.modified,
+                attributes: packed.attributes,
+                vm: self.vms.holding(&packed.path),
+                role,
+                disk: packed.disk.clone(),
+                parent: None,
+                origin: Origin::Stored { place, digest: packed.digest },
+            },
+            parent: facts.map_or(Parent::None, |facts| Parent::Path(facts.path.clone())),
+        };
+        self.files.insert(packed.path.clone(), drafted);
+    }
+
+    /// Tells whether a checkpoint disk that stands in the export depends on a stored file.
+    fn is_written_into(&self, packed: &PackedFile) -> bool {
+        let own_id: Option<DiskId> = packed.disk.as_ref().map(|disk| disk.own_id);
+        let graph = &self.judged.graph;
+        self.judged.nodes.iter().any(|(&(site, file), &node)| {
+            let scanned = &self.sites[site].inventory.files[file];
+            let automatic = is_automatic(scanned.path.name());
+            let stored = |parent| !matches!(self.judged.disks.origin(parent), Whence::File { .. });
+            let parent_id = scanned.info().and_then(|info| info.parent.as_ref()).map(|link| link.id);
+            automatic
+                && graph.parent_of(node).is_some_and(stored)
+                && parent_id == own_id
+                && self.vms.holding(&scanned.path) == self.vms.holding(&packed.path)
+        })
+    }
+
+    fn folders(&self) -> Result<Vec<Folder>, PackError> {
+        let mut folders = Vec::new();
+        for site in self.sites {
+            if let Some(prefix) = &site.prefix
+                && let Entry::Folder(modified) = fs::look(&site.inventory.root)?
+            {
+                folders.push(Folder { path: prefix.clone(), modified, unknown: Unknown::new() });
+            }
+            for (path, modified) in &site.inventory.folders {
+                let (path, modified) = (site.path(path), *modified);
+                folders.push(Folder { path, modified, unknown: Unknown::new() });
+            }
+        }
+        folders.sort_by(|a, b| a.path.parts().cmp(b.path.parts()));
+        Ok(folders)
+    }
+
+    fn parents(&self) -> Vec<Option<usize>> {
+        let index: HashMap<&RelPath, usize> =
+            self.files.keys().enumerate().map(|(at, path)| (path, at)).collect();
+        let stored = self.stored_files();
+        let before = self.terms.earlier.map(|(manifest, _)| earlier::by_path(manifest));
+        let said = |path: &RelPath| {
+            let file = before.as_ref()?.get(&path.folded())?;
+            Some(&file.disk.as_ref()?.parent.as_ref()?.path)
+        };
+        let parent = |drafted: &Drafted| {
+            let path = match &drafted.parent {
+                Parent::None => return None,
+                Parent::File(site, file) => self.paths.get(&(*site, *file))?,
+                Parent::Path(path) => path,
+                Parent::Stored(file) => {
+                    let users = stored.get(file)?;
+                    let near = |path: &&&RelPath| self.vms.holding(path) == drafted.file.vm;
+                    let said = said(&drafted.file.path);
+                    let known = users.iter().find(|path| Some(**path) == said);
+                    known.or_else(|| users.iter().find(near)).or_else(|| users.first())?
+                }
+            };
+            let at = *index.get(path)?;
+            self.files.get(path)?.file.disk.as_ref().map(|_| at)
+        };
+        self.files.values().map(parent).collect()
+    }
+
+    /// The files that each file of the store stands for.
+    fn stored_files(&self) -> HashMap<PathBuf, Vec<&RelPath>> {
+        let mut users: HashMap<PathBuf, Vec<&RelPath>> = HashMap::new();
+        let Some((manifest, store)) = self.terms.earlier else { return users };
+        for (path, drafted) in &self.files {
+            if let Origin::Stored { place: Place::Store { ref_disk, .. }, .. } = &drafted.file.origin
+                && let Some(disk) = manifest.ref_disk(ref_disk)
+            {
+                users.entry(store.join(&disk.file)).or_default().push(path);
+            }
+        }
+        users
+    }
+}
+
+fn is_automatic(name: &str) -> bool {
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    matches!(extension.as_deref(), Some("avhd" | "avhdx"))
+}
+
+fn gone(packed: &PackedFile) -> Finding {
+    let message = "is named in labpack.json, but is not in the pack";
+    Finding::error(Code::MissingFile, &packed.path, message)
+        .next("put the file back; to pack the lab without it, restore the pack first")
+}
+
+fn no_ref_disk(packed: &PackedFile, id: &ContentId) -> Finding {
+    let message = format!("is in the store as RefDisk {id}, which is not there as it should be");
+    Finding::error(Code::MissingRefDisk, &packed.path, message)
+        .next("put the RefDisk back, or name its store with --store")
+}
+
+/// Cuts what a manifest says of parents where it goes round in a circle.
+fn break_loops(files: &mut [LabFile], findings: &mut Vec<Finding>) {
+    for at in 0..files.len() {
+        let up = std::iter::successors(files[at].parent, |&parent| files[parent].parent);
+        if up.take(MAX_LEVELS + 1).count() > MAX_LEVELS {
+            files[at].parent = None;
+            let message = "labpack.json names parents that go round in a circle";
+            findings.push(Finding::error(Code::Cycle, &files[at].path, message));
+        }
+    }
+}
+
+/// The VM folders, and which of them a path is in.
+struct VmList {
+    vms: Vec<LabVm>,
+    whole: bool,
+    by_folder: HashMap<String, usize>,
+}
+
+impl VmList {
+    /// Those that are found, and those that an earlier pack knew: what made them known may be in
+    /// the store by now.
+    fn of(sites: &[Site], earlier: Option<&Manifest>) -> Self {
+        let before = earlier.map_or(&[] as &[_], |manifest| &manifest.vms);
+        if let Some(whole) = before.iter().find(|vm| vm.folder.is_none()) {
+            return Self::whole(whole.name.clone());
+        }
+        let mut folders: BTreeMap<RelPath, String> = BTreeMap::new();
+        for site in sites {
+            for vm in &site.inventory.vms {
+                match (&vm.folder, &site.prefix) {
+                    (Some(folder), _) => folders.insert(site.path(folder), vm.name.clone()),
+                    (None, Some(prefix)) => folders.insert(prefix.clone(), vm.name.clone()),
+                    (None, None) if before.is_empty() => return Self::whole(vm.name.clone()),
+                    (None, None) => None,
+                };
+            }
+        }
+        for vm in before {
+            folders.extend(vm.folder.clone().map(|folder| (folder, vm.name.clone())));
+        }
+        Self::topmost(folders)
+    }
+
+    fn whole(name: String) -> Self {
+        let vms = vec![LabVm { name, folder: None }];
+        Self { vms, whole: true, by_folder: HashMap::new() }
+    }
+
+    fn topmost(folders: BTreeMap<RelPath, String>) -> Self {
+        let mut list = Self { vms: Vec::new(), whole: false, by_folder: HashMap::new() };
+        // A folder comes before what is in it.
+        for (folder, name) in folders {
+            if list.holding(&folder).is_none() {
+                list.by_folder.insert(folder.folded(), list.vms.len());
+                list.vms.push(LabVm { name, folder: Some(folder) });
+            }
+        }
+        list
+    }
+
+    fn holding(&self, path: &RelPath) -> Option<usize> {
+        if self.whole {
+            return Some(0);
+        }
+        let folded = path.folded();
+        let ends = folded.match_indices('/').map(|(end, _)| end).chain([folded.len()]);
+        ends.into_iter().find_map(|end| self.by_folder.get(&folded[..end]).copied())
+    }
+}
