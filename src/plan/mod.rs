@@ -23,5 +23,5 @@ pub use pack::{
 pub use parents::{Location, Roots};
 pub use unpack::{
     FileAction, FileRecord, FileSource, FileStep, Link, LinkAction, LinkKind, LinkRecord, LinkStep,
-    RefDiskAction, RefDiskStep, Standing, UnpackPlan, Wanted,
+    RefDiskAction, RefDiskStep, Standing, UnpackPlan, Wanted, vhdx_id,
 };

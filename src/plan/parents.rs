@@ -255,17 +255,27 @@ mod tests {
     #[test]
     fn the_way_up_has_as_many_dots_as_folders() {
         for (from, to, way) in [
-            (r"D:\L\VM\Disks", r"D:\L\RefDisk\b.vhd", r"..\..\RefDisk\b.vhd"),
+            (
+                r"D:\L\VM\Disks",
+                r"D:\L\RefDisk\b.vhd",
+                r"..\..\RefDisk\b.vhd",
+            ),
             (r"D:\L\VM", r"D:\L\RefDisk\b.vhd", r"..\RefDisk\b.vhd"),
             (r"D:\L", r"D:\L\RefDisk\b.vhd", r".\RefDisk\b.vhd"),
             (r"D:\", r"D:\b.vhd", r".\b.vhd"),
             (r"D:\a\b\c", r"D:\b.vhd", r"..\..\..\b.vhd"),
-            (r"\\srv\labs\VM", r"\\SRV\Labs\RefDisk\b.vhd", r"..\RefDisk\b.vhd"),
+            (
+                r"\\srv\labs\VM",
+                r"\\SRV\Labs\RefDisk\b.vhd",
+                r"..\RefDisk\b.vhd",
+            ),
         ] {
             assert_eq!(windows(from).relative(&windows(to)).unwrap(), way);
         }
         assert_eq!(
-            unix("/labs/VM/Disks").relative(&unix("/store/b.vhd")).unwrap(),
+            unix("/labs/VM/Disks")
+                .relative(&unix("/store/b.vhd"))
+                .unwrap(),
             r"..\..\..\store\b.vhd"
         );
     }
@@ -306,7 +316,16 @@ mod tests {
 
     #[test]
     fn what_is_no_absolute_path_is_refused() {
-        for text in ["", "Labs", "D:Labs", r"\Labs", r"\\srv", r"\\.\D:\x", "/labs", "1:\\"] {
+        for text in [
+            "",
+            "Labs",
+            "D:Labs",
+            r"\Labs",
+            r"\\srv",
+            r"\\.\D:\x",
+            "/labs",
+            "1:\\",
+        ] {
             assert_eq!(Location::windows(text), None, "{text}");
         }
         assert_eq!(Location::unix("labs"), None);

@@ -8,7 +8,7 @@ mod standing;
 #[cfg(test)]
 mod tests;
 
-pub use layout::Wanted;
+pub use layout::{Wanted, vhdx_id};
 pub use standing::{FileRecord, LinkRecord, Standing};
 
 use std::fmt;
@@ -249,7 +249,9 @@ impl UnpackPlan {
     #[must_use]
     pub fn is_done(&self) -> bool {
         let disks = self.ref_disks.iter();
-        let written = disks.filter(|step| step.action == RefDiskAction::Write).count();
+        let written = disks
+            .filter(|step| step.action == RefDiskAction::Write)
+            .count();
         written == 0
             && !self.files.iter().any(|step| step.action.writes())
             && !self.links.iter().any(|step| step.action.makes())

@@ -46,12 +46,22 @@ pub(super) fn carry_out(shop: &Workshop<'_>) -> Result<BTreeMap<RelPath, FileRec
         shop.run.go_on()?;
         shop.run.progress.file(&job.shown);
         let written = job.carry_out(shop)?;
-        let mut records = records.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        records.extend(written.into_iter().map(|record| (record.path.clone(), record)));
+        let mut records = records
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        records.extend(
+            written
+                .into_iter()
+                .map(|record| (record.path.clone(), record)),
+        );
         Ok(())
     });
     shop.run.progress.end();
-    done.map(|()| records.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
+    done.map(|()| {
+        records
+            .into_inner()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    })
 }
 
 fn jobs<'a>(shop: &Workshop<'a>) -> Vec<Job<'a>> {
@@ -91,7 +101,11 @@ fn of_ref_disk<'a>(
     let in_store = shop.plan.ref_disks.iter().find(|step| step.id == disk.id);
     let wanted = in_store.filter(|step| step.action == RefDiskAction::Write);
     let from_store = shop.plan.link == Link::Reflink && in_store.is_some();
-    let (clones, copies) = if from_store { (steps, Vec::new()) } else { (Vec::new(), steps) };
+    let (clones, copies) = if from_store {
+        (steps, Vec::new())
+    } else {
+        (Vec::new(), steps)
+    };
     if wanted.is_none() && clones.is_empty() && copies.is_empty() {
         return None;
     }
@@ -101,9 +115,13 @@ fn of_ref_disk<'a>(
         shown: disk.file.clone(),
         length: disk.length,
         digest: disk.id,
-        targets: store_targets.chain(copies.into_iter().map(Target::File)).collect(),
+        targets: store_targets
+            .chain(copies.into_iter().map(Target::File))
+            .collect(),
         clones,
-        in_store: in_store.zip(shop.shelf).map(|(step, shelf)| shelf.path_of(step)),
+        in_store: in_store
+            .zip(shop.shelf)
+            .map(|(step, shelf)| shelf.path_of(step)),
         parent_file: parent_file(shop.manifest, disk.id),
     })
 }

@@ -57,45 +57,61 @@ fn is_ours(script: &[u8]) -> bool {
 
 /// A lab may bring a file of this name along.
 fn is_packed(manifest: &Manifest) -> bool {
-    manifest.files().any(|file| file.path.folded() == fold_case(NAME))
+    manifest
+        .files()
+        .any(|file| file.path.folded() == fold_case(NAME))
 }
 
 fn taken() -> Finding {
-    let message = "labpack did not write what stands there, so the script to import the VMs was not written";
+    let message =
+        "labpack did not write what stands there, so the script to import the VMs was not written";
     Finding::warning(Code::NameInUse, NAME, message).next("move it away, and run again")
 }
 
 /// Returns the configurations of VMs that Import-VM takes, by path.
 fn configurations(manifest: &Manifest) -> Vec<&RelPath> {
-    let mut paths: Vec<_> =
-        manifest.files().map(|file| &file.path).filter(|path| is_configuration(path)).collect();
+    let mut paths: Vec<_> = manifest
+        .files()
+        .map(|file| &file.path)
+        .filter(|path| is_configuration(path))
+        .collect();
     paths.sort();
     paths
 }
 
 fn is_configuration(path: &RelPath) -> bool {
-    let Some((stem, extension)) = path.name().rsplit_once('.') else { return false };
+    let Some((stem, extension)) = path.name().rsplit_once('.') else {
+        return false;
+    };
     let known = extension.eq_ignore_ascii_case("vmcx") || extension.eq_ignore_ascii_case("xml");
-    let in_place = path.folder().is_some_and(|folder| {
-        folder.name().eq_ignore_ascii_case("Virtual Machines")
-    });
+    let in_place = path
+        .folder()
+        .is_some_and(|folder| folder.name().eq_ignore_ascii_case("Virtual Machines"));
     known && in_place && stem.parse::<DiskId>().is_ok()
 }
 
 /// Exports of Windows Server 2008 have a file that newer versions do not read.
 fn old_exports(manifest: &Manifest) -> Option<Finding> {
     let old = manifest.files().map(|file| &file.path).find(|path| {
-        path.name().rsplit_once('.').is_some_and(|(_, end)| end.eq_ignore_ascii_case("exp"))
+        path.name()
+            .rsplit_once('.')
+            .is_some_and(|(_, end)| end.eq_ignore_ascii_case("exp"))
     })?;
-    let message = "is of an export by Windows Server 2008, which Import-VM takes only on 2008 and 2012";
+    let message =
+        "is of an export by Windows Server 2008, which Import-VM takes only on 2008 and 2012";
     Some(Finding::note(Code::Unsupported, old, message))
 }
 
 /// A byte order mark, since Windows PowerShell 5 reads a script without one in the system's
 /// legacy code page; line ends as Windows has them.
 fn script(configs: &[&RelPath]) -> Vec<u8> {
-    let list: Vec<_> = configs.iter().map(|path| format!("    '{}'", quoted(path))).collect();
-    let text = TEMPLATE.replace("@MARK@", MARK).replace("@LIST@", &list.join(",\n"));
+    let list: Vec<_> = configs
+        .iter()
+        .map(|path| format!("    '{}'", quoted(path)))
+        .collect();
+    let text = TEMPLATE
+        .replace("@MARK@", MARK)
+        .replace("@LIST@", &list.join(",\n"));
     let mut bytes = b"\xEF\xBB\xBF".to_vec();
     bytes.extend_from_slice(text.replace('\n', "\r\n").as_bytes());
     bytes
@@ -187,7 +203,9 @@ mod tests {
         let text = String::from_utf8(bytes.clone()).unwrap();
         assert!(text.starts_with("\u{feff}# Written by labpack"));
         assert!(is_ours(&bytes));
-        assert!(text.contains("    'O''Brien\u{2019}\u{2019}s $(rm) `n\\Virtual Machines\\x.vmcx'\r\n"));
+        assert!(
+            text.contains("    'O''Brien\u{2019}\u{2019}s $(rm) `n\\Virtual Machines\\x.vmcx'\r\n")
+        );
         assert_eq!(text.matches('\n').count(), text.matches("\r\n").count());
     }
 }

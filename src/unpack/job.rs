@@ -56,7 +56,11 @@ struct Making<'a> {
 
 impl<'a> Job<'a> {
     pub(super) fn to_read(&self) -> u64 {
-        if self.targets.is_empty() { 0 } else { self.length }
+        if self.targets.is_empty() {
+            0
+        } else {
+            self.length
+        }
     }
 
     pub(super) fn carry_out(&self, shop: &Workshop<'_>) -> Result<Vec<FileRecord>, UnpackError> {
@@ -88,7 +92,12 @@ impl<'a> Job<'a> {
         if let Some(paths) = target.parent() {
             patch.then(self.relink(source, &residue, paths)?);
         }
-        Ok(Making { target, path: target.path(shop), residue, patch })
+        Ok(Making {
+            target,
+            path: target.path(shop),
+            residue,
+            patch,
+        })
     }
 
     fn relink(
@@ -97,12 +106,18 @@ impl<'a> Job<'a> {
         residue: &Patch,
         paths: &ParentPaths,
     ) -> Result<Patch, UnpackError> {
-        let file = Patched { file: source, patch: residue };
+        let file = Patched {
+            file: source,
+            patch: residue,
+        };
         formats::relink(&file, paths).map_err(|error| self.format(error))
     }
 
     fn format(&self, source: FormatError) -> UnpackError {
-        UnpackError::Format { path: self.source.clone(), source }
+        UnpackError::Format {
+            path: self.source.clone(),
+            source,
+        }
     }
 
     /// Reads the source once, into its digest and everything that is made of it.
@@ -135,10 +150,18 @@ impl<'a> Job<'a> {
         shop: &Workshop<'_>,
     ) -> Result<Vec<ContentId>, UnpackError> {
         let mut content = ContentHasher::new();
-        let mut hashers: Vec<_> = makings.iter().map(|making| making.hashers(source)).collect();
+        let mut hashers: Vec<_> = makings
+            .iter()
+            .map(|making| making.hashers(source))
+            .collect();
         let mut sinks: Vec<&mut dyn Sink> = vec![&mut content];
         for Hashers { packed, written } in &mut hashers {
-            sinks.extend(packed.iter_mut().chain(written).map(|hasher| hasher as &mut dyn Sink));
+            sinks.extend(
+                packed
+                    .iter_mut()
+                    .chain(written)
+                    .map(|hasher| hasher as &mut dyn Sink),
+            );
         }
         for temp in temps.iter_mut().filter(|temp| !temp.cloned) {
             sinks.push(&mut temp.file);
@@ -161,7 +184,11 @@ impl<'a> Job<'a> {
         if found == expected {
             return Ok(());
         }
-        Err(UnpackError::Damaged { path: self.source.clone(), found, expected })
+        Err(UnpackError::Damaged {
+            path: self.source.clone(),
+            found,
+            expected,
+        })
     }
 
     /// Clones a file from the destination's store, whose copy has been proved; nothing is read
@@ -179,7 +206,9 @@ impl<'a> Job<'a> {
         let making = self.making(target, source, shop)?;
         patch.then(making.patch.clone());
         let temp = TempFile::clone_of(&stored, &making.path, shop.run.meter)?;
-        let no_clone = || UnpackError::NoClone { path: in_store.to_owned() };
+        let no_clone = || UnpackError::NoClone {
+            path: in_store.to_owned(),
+        };
         let mut temp = temp.ok_or_else(no_clone)?;
         let written = patch.is_empty().then_some(self.digest);
         temp.apply(&patch)?;
@@ -188,7 +217,9 @@ impl<'a> Job<'a> {
 
     /// Returns the change that takes back what naming the parent changed in the store's copy.
     fn as_packed(&self, source: &SourceFile, stored: &SourceFile) -> Result<Patch, UnpackError> {
-        let Some(parent) = self.parent_file else { return Ok(Patch::default()) };
+        let Some(parent) = self.parent_file else {
+            return Ok(Patch::default());
+        };
         if stored.len() == self.length {
             // Store form depends on nothing that naming a parent changes.
             return formats::store_form(stored, parent).map_err(|error| self.format(error));
@@ -224,14 +255,20 @@ impl Temp {
         if one_volume && let Some(file) = TempFile::clone_of(source, path, meter)? {
             return Ok(Self { file, cloned: true });
         }
-        Ok(Self { file: TempFile::create(path, meter)?, cloned: false })
+        Ok(Self {
+            file: TempFile::create(path, meter)?,
+            cloned: false,
+        })
     }
 }
 
 impl<'a> Target<'a> {
     fn residue(self) -> Patch {
         match self {
-            Self::File(FileStep { source: FileSource::Store { residue, .. }, .. }) => as_patch(residue),
+            Self::File(FileStep {
+                source: FileSource::Store { residue, .. },
+                ..
+            }) => as_patch(residue),
             Self::File(_) | Self::RefDisk(_) => Patch::default(),
         }
     }
@@ -297,7 +334,11 @@ fn finish_file(
         modified: step.modified,
         parent: step.parent.clone(),
     })?;
-    let existing = if step.action.replaces() { Existing::Replace } else { Existing::Refuse };
+    let existing = if step.action.replaces() {
+        Existing::Replace
+    } else {
+        Existing::Refuse
+    };
     let stamp = temp.finish(&Finish {
         modified: step.modified,
         attributes: step.attributes,
@@ -324,7 +365,10 @@ fn finish_ref_disk(
     };
     let how = Finish {
         modified: disk.modified,
-        attributes: Attributes { read_only: true, ..Attributes::default() },
+        attributes: Attributes {
+            read_only: true,
+            ..Attributes::default()
+        },
         existing: Existing::Refuse,
     };
     let stamp: Stamp = match temp.finish(&how) {

@@ -25,8 +25,16 @@ impl LinkTargets {
     pub(super) fn of(places: &Places, plan: &UnpackPlan) -> Self {
         let store = places.store();
         let inside = store.strip_prefix(&places.dest).ok().map(Path::to_owned);
-        let files = plan.ref_disks.iter().map(|step| (step.id, step.file.clone())).collect();
-        Self { store, inside, files }
+        let files = plan
+            .ref_disks
+            .iter()
+            .map(|step| (step.id, step.file.clone()))
+            .collect();
+        Self {
+            store,
+            inside,
+            files,
+        }
     }
 
     fn file(&self, step: &LinkStep) -> PathBuf {
@@ -36,7 +44,9 @@ impl LinkTargets {
 
     /// Returns what a symbolic link says: relative where the store moves along with the lab.
     fn symlink(&self, step: &LinkStep) -> PathBuf {
-        let Some(inside) = &self.inside else { return self.file(step) };
+        let Some(inside) = &self.inside else {
+            return self.file(step);
+        };
         let ups = step.path.parts().count().saturating_sub(1);
         let mut target: PathBuf = std::iter::repeat_n(Component::ParentDir, ups).collect();
         target.push(inside);
@@ -109,7 +119,11 @@ pub(super) fn carry_out(
 /// Returns how many new names each RefDisk gets.
 pub(super) fn new_names(plan: &UnpackPlan) -> HashMap<ContentId, u64> {
     let mut names = HashMap::new();
-    for step in plan.links.iter().filter(|step| step.kind == LinkKind::Hardlink) {
+    for step in plan
+        .links
+        .iter()
+        .filter(|step| step.kind == LinkKind::Hardlink)
+    {
         if let (true, Some(id)) = (step.action.makes(), step.ref_disk) {
             *names.entry(id).or_insert(0_u64) += 1;
         }
@@ -119,5 +133,8 @@ pub(super) fn new_names(plan: &UnpackPlan) -> HashMap<ContentId, u64> {
 
 /// Returns the paths whose folders a plan changes.
 pub(super) fn made(plan: &UnpackPlan) -> impl Iterator<Item = &RelPath> {
-    plan.links.iter().filter(|step| step.action.makes()).map(|step| &step.path)
+    plan.links
+        .iter()
+        .filter(|step| step.action.makes())
+        .map(|step| &step.path)
 }

@@ -57,15 +57,20 @@ pub fn unpack(request: &Request, run: &Run<'_>) -> Result<Outcome, UnpackError> 
     let start = Instant::now();
     let places = Places::of(request)?;
     let manifest = preflight::read_manifest(&places)?;
-    let scene = Scene { places: &places, manifest: &manifest, start, run };
+    let scene = Scene {
+        places: &places,
+        manifest: &manifest,
+        start,
+        run,
+    };
     if request.dry_run {
-        let memory = Memory::read(&places.dest)?;
-        let ready = preflight::check(request, &places, &manifest, &memory, run)?;
+        let mut memory = Memory::read(&places.dest)?;
+        let ready = preflight::check(request, &places, &manifest, &mut memory, run)?;
         return Ok(scene.planned(ready));
     }
     let held = Held::take(&places.dest, run)?;
-    let memory = Memory::read(&places.dest)?;
-    match preflight::check(request, &places, &manifest, &memory, run) {
+    let mut memory = Memory::read(&places.dest)?;
+    match preflight::check(request, &places, &manifest, &mut memory, run) {
         Ok(ready) => Work { scene, memory }.carry_out(ready),
         Err(error) => {
             held.give_up()?;

@@ -67,7 +67,10 @@ pub struct Counts {
 
 impl Counts {
     pub(super) fn of(plan: &UnpackPlan, vms: u64) -> Self {
-        let mut counts = Self { vms, ..Self::default() };
+        let mut counts = Self {
+            vms,
+            ..Self::default()
+        };
         for step in &plan.files {
             counts.add_file(step.action, step.length);
         }

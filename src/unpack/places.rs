@@ -85,16 +85,25 @@ impl Places {
         let (pack, dest) = (&self.pack, &self.dest);
         if dest.starts_with(pack) || pack.starts_with(dest) {
             let message = format!("lies inside the pack `{}`, or around it", pack.display());
-            let message = if pack == dest { "is the pack itself".to_owned() } else { message };
+            let message = if pack == dest {
+                "is the pack itself".to_owned()
+            } else {
+                message
+            };
             findings.push(
-                Finding::error(Code::NameInUse, dest.display(), message)
-                    .next("unpack into a folder of its own; `labpack restore` undoes a pack in place"),
+                Finding::error(Code::NameInUse, dest.display(), message).next(
+                    "unpack into a folder of its own; `labpack restore` undoes a pack in place",
+                ),
             );
         }
         if self.store() == *dest {
             findings.push(
-                Finding::error(Code::NameInUse, dest.display(), "is also named as the store")
-                    .next("name another folder with --store"),
+                Finding::error(
+                    Code::NameInUse,
+                    dest.display(),
+                    "is also named as the store",
+                )
+                .next("name another folder with --store"),
             );
         }
     }
@@ -109,7 +118,8 @@ fn unnamed_store() -> Finding {
 fn shown(path: &Path, findings: &mut Findings) -> Option<Location> {
     let location = Location::here(path);
     if location.is_none() {
-        let message = "is a path that cannot be written into a disk: not Unicode, or no drive or share";
+        let message =
+            "is a path that cannot be written into a disk: not Unicode, or no drive or share";
         findings.push(Finding::error(Code::BadName, path.display(), message));
     }
     location

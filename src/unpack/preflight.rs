@@ -6,7 +6,7 @@ use super::{
     Request, UnpackError,
     links::LinkTargets,
     places::Places,
-    probe::{Probe, check_folders},
+    probe::{Probe, adopt, check_folders},
     receipt::Memory,
     refdisks::Stock,
     ways::{self, Way},
@@ -75,7 +75,9 @@ pub(super) struct Ready {
 pub(super) fn read_manifest(places: &Places) -> Result<Manifest, UnpackError> {
     let path = places.pack.join(Manifest::FILE_NAME);
     if fs::look(&path)? == Entry::Missing {
-        return Err(UnpackError::NoPack { path: places.pack.clone() });
+        return Err(UnpackError::NoPack {
+            path: places.pack.clone(),
+        });
     }
     let bytes = fs::read_bounded(&path, Manifest::MAX_BYTES)?;
     manifest::read(&bytes).map_err(|source| UnpackError::Manifest { path, source })
@@ -86,17 +88,18 @@ pub(super) fn check(
     request: &Request,
     places: &Places,
     manifest: &Manifest,
-    memory: &Memory,
+    memory: &mut Memory,
     run: &Run<'_>,
 ) -> Result<Ready, UnpackError> {
     let mut findings = Findings::default();
     let Some(roots) = places.roots(manifest, &mut findings) else {
         return Err(UnpackError::Refused(findings));
     };
-    check_pack(places, manifest, &mut findings)?;
     if findings.any_error() {
         return Err(UnpackError::Refused(findings));
     }
+    check_pack(places, manifest, &mut findings)?;
+    adopt(memory, places, manifest, run)?;
     let mut stock = Stock::open(places, run)?;
     let names = stock.names(manifest);
     check_ref_disks(places, manifest, &names, &mut findings)?;
@@ -122,7 +125,13 @@ pub(super) fn check(
         return Err(UnpackError::Refused(findings));
     }
     let names = ground.names;
-    Ok(Ready { plan, why, stock, names, findings })
+    Ok(Ready {
+        plan,
+        why,
+        stock,
+        names,
+        findings,
+    })
 }
 
 /// Holds the manifest against the pack's files, by name and length.
@@ -133,14 +142,22 @@ fn check_pack(
 ) -> Result<(), UnpackError> {
     if fs::look(&places.pack.join(JOURNAL))? != Entry::Missing {
         findings.push(
-            Finding::error(Code::UnfinishedRun, JOURNAL, "the pack is not finished, or being restored")
-                .next("run the same `labpack pack` or `labpack restore` again; it goes on"),
+            Finding::error(
+                Code::UnfinishedRun,
+                JOURNAL,
+                "the pack is not finished, or being restored",
+            )
+            .next("run the same `labpack pack` or `labpack restore` again; it goes on"),
         );
     }
     for file in manifest.files().filter(|file| file.place == Place::Pack) {
         let found = fs::look(&file.path.below(&places.pack))?;
         findings.extend(fault(&found, file.length).map(|(missing, message)| {
-            let code = if missing { Code::MissingFile } else { Code::ContentDiffers };
+            let code = if missing {
+                Code::MissingFile
+            } else {
+                Code::ContentDiffers
+            };
             again(code, file.path.as_str(), message)
         }));
     }
@@ -156,7 +173,11 @@ fn check_ref_disks(
     for disk in &manifest.ref_disks {
         let found = fs::look(&places.ref_disk(manifest, disk, names))?;
         findings.extend(fault(&found, disk.length).map(|(missing, message)| {
-            let code = if missing { Code::MissingRefDisk } else { Code::DamagedRefDisk };
+            let code = if missing {
+                Code::MissingRefDisk
+            } else {
+                Code::DamagedRefDisk
+            };
             again(code, &disk.file, message)
         }));
     }
@@ -167,10 +188,14 @@ fn check_ref_disks(
 fn fault(found: &Entry, length: u64) -> Option<(bool, String)> {
     match found {
         Entry::File(stamp) if stamp.len == length => None,
-        Entry::File(stamp) => {
-            Some((false, format!("is {} bytes long, expected {length}", stamp.len)))
-        }
-        Entry::Missing => Some((true, "is named in labpack.json, and is not there".to_owned())),
+        Entry::File(stamp) => Some((
+            false,
+            format!("is {} bytes long, expected {length}", stamp.len),
+        )),
+        Entry::Missing => Some((
+            true,
+            "is named in labpack.json, and is not there".to_owned(),
+        )),
         _ => Some((true, "is named in labpack.json, and is no file".to_owned())),
     }
 }
@@ -204,8 +229,9 @@ impl Load {
         }
         if let Some(max) = volume.max_file_len.filter(|&max| self.longest > max) {
             let (longest, system) = (self.longest, &volume.file_system);
-            let message =
-                format!("{system} holds files of up to {max} bytes, and one of {longest} is to go there");
+            let message = format!(
+                "{system} holds files of up to {max} bytes, and one of {longest} is to go there"
+            );
             findings.push(
                 Finding::error(Code::FileTooLarge, path.display(), message)
                     .next("unpack onto NTFS or ReFS"),
@@ -226,9 +252,16 @@ fn check_volumes(
     let (mut to_dest, mut to_store) = (Load::default(), Load::default());
     for step in plan.files.iter().filter(|step| step.action.writes()) {
         let stored = matches!(step.source, FileSource::Store { .. });
-        to_dest.add(step.length, from_pack || (stored && plan.link == Link::Reflink));
+        to_dest.add(
+            step.length,
+            from_pack || (stored && plan.link == Link::Reflink),
+        );
     }
-    for step in plan.ref_disks.iter().filter(|step| step.action == RefDiskAction::Write) {
+    for step in plan
+        .ref_disks
+        .iter()
+        .filter(|step| step.action == RefDiskAction::Write)
+    {
         to_store.add(step.length, from_pack);
     }
     if of_dest.key == of_store.key {
@@ -247,10 +280,15 @@ fn check_lengths(roots: &Roots, plan: &UnpackPlan, findings: &mut Findings) {
     }
     let files = plan.files.iter().map(|step| &step.path);
     for path in files.chain(plan.links.iter().map(|step| &step.path)) {
-        let Some(shown) = roots.shown(&roots.dest.below(path)) else { continue };
+        let Some(shown) = roots.shown(&roots.dest.below(path)) else {
+            continue;
+        };
         let length = shown.text().encode_utf16().count();
         if length >= LONG {
-            let message = format!("its path has {length} characters there, and Hyper-V takes {}", LONG - 1);
+            let message = format!(
+                "its path has {length} characters there, and Hyper-V takes {}",
+                LONG - 1
+            );
             findings.push(
                 Finding::warning(Code::LongPath, path, message)
                     .next("unpack into a folder with a shorter path"),

@@ -15,7 +15,10 @@ use crate::{
     base::{RelPath, Run},
     formats,
     fs::{self, ContentHasher, Entry, SourceFile, Stamp},
-    plan::{FileRecord, FileStep, LinkKind, LinkRecord, LinkStep, Seen, Standing, UnpackPlan},
+    manifest::Manifest,
+    plan::{
+        FileRecord, FileStep, LinkKind, LinkRecord, LinkStep, Seen, Standing, UnpackPlan, vhdx_id,
+    },
     report::{Code, Finding, Findings},
 };
 
@@ -47,24 +50,9 @@ impl Probe<'_> {
     fn at_file(&self, step: &FileStep) -> Result<Standing, UnpackError> {
         let path = self.places.file(&step.path);
         Ok(match fs::look(&path)? {
-            Entry::File(stamp) => self.file(&step.path, &path, &stamp, step)?,
+            Entry::File(stamp) => self.remembered(&step.path, &path, &stamp)?,
             entry => self.no_file(&step.path, &entry, None),
         })
-    }
-
-    fn file(
-        &self,
-        name: &RelPath,
-        path: &Path,
-        stamp: &Stamp,
-        step: &FileStep,
-    ) -> Result<Standing, UnpackError> {
-        if let Some(intent) = self.memory.intents.get(name)
-            && self.is_intended(intent, path, stamp)?
-        {
-            return Ok(Standing::Unchanged(adopt(intent, stamp, step)));
-        }
-        self.remembered(name, path, stamp)
     }
 
     fn remembered(
@@ -75,27 +63,20 @@ impl Probe<'_> {
     ) -> Result<Standing, UnpackError> {
         if let Some(record) = self.memory.files.get(name) {
             let unchanged = record.seen.is(stamp) && self.same_disk(&record.seen, path);
-            return Ok(if unchanged { Standing::Unchanged(record.clone()) } else { Standing::Used });
+            return Ok(if unchanged {
+                Standing::Unchanged(record.clone())
+            } else {
+                Standing::Used
+            });
         }
         Ok(match self.memory.links.get(name) {
-            Some(record) if record.key == Some(stamp.key) => {
-                Standing::Linked { record: record.clone(), right: false }
-            }
+            Some(record) if record.key == Some(stamp.key) => Standing::Linked {
+                record: record.clone(),
+                right: false,
+            },
             Some(_) => Standing::Used,
             None => Standing::Foreign("a file"),
         })
-    }
-
-    /// Tells whether the file is one that an interrupted run was about to name so.
-    fn is_intended(&self, intent: &Intent, path: &Path, stamp: &Stamp) -> Result<bool, UnpackError> {
-        if stamp.len != intent.length || !stamp.modified.same(intent.modified) {
-            return Ok(false);
-        }
-        let Some(written) = intent.written else { return Ok(true) };
-        let source = SourceFile::open(path, self.run.meter)?;
-        let mut hasher = ContentHasher::new();
-        fs::stream(&source, &mut [&mut hasher], self.run)?;
-        Ok(hasher.finish() == written)
     }
 
     /// Tells whether a VHDX still has the id that its first write would have changed.
@@ -110,8 +91,13 @@ impl Probe<'_> {
         let path = self.places.file(&step.path);
         let wanted = self.targets.record(step)?;
         Ok(match fs::look(&path)? {
-            Entry::File(stamp) if step.kind == LinkKind::Hardlink && wanted.key == Some(stamp.key) => {
-                Standing::Linked { record: wanted, right: true }
+            Entry::File(stamp)
+                if step.kind == LinkKind::Hardlink && wanted.key == Some(stamp.key) =>
+            {
+                Standing::Linked {
+                    record: wanted,
+                    right: true,
+                }
             }
             Entry::File(stamp) => self.remembered(&step.path, &path, &stamp)?,
             entry => self.no_file(&step.path, &entry, Some(wanted)),
@@ -126,13 +112,20 @@ impl Probe<'_> {
             Entry::Folder(_) => return Standing::Foreign("a folder"),
             _ => return Standing::Foreign("something that is no file"),
         };
-        let leads = |record: &LinkRecord| target.is_some() && record.target.as_deref().map(plain) == target;
+        let leads =
+            |record: &LinkRecord| target.is_some() && record.target.as_deref().map(plain) == target;
         // The very link that would be made, whether or not a crash kept it from being taken down.
         if let Some(record) = wanted.filter(leads) {
-            return Standing::Linked { record, right: true };
+            return Standing::Linked {
+                record,
+                right: true,
+            };
         }
         match self.memory.links.get(name) {
-            Some(record) if leads(record) => Standing::Linked { record: record.clone(), right: false },
+            Some(record) if leads(record) => Standing::Linked {
+                record: record.clone(),
+                right: false,
+            },
             _ => Standing::Foreign("a link"),
         }
     }
@@ -144,14 +137,54 @@ fn plain(target: &str) -> &str {
     target.trim_end_matches('\\')
 }
 
-fn adopt(intent: &Intent, stamp: &Stamp, step: &FileStep) -> FileRecord {
-    FileRecord {
-        path: intent.path.clone(),
-        packed: intent.packed,
-        written: intent.written,
-        seen: Seen::new(stamp, step.vhdx),
-        parent: intent.parent.clone(),
+/// Takes up files that got their names, though an interrupted run could not take that down.
+pub(super) fn adopt(
+    memory: &mut Memory,
+    places: &Places,
+    manifest: &Manifest,
+    run: &Run<'_>,
+) -> Result<(), UnpackError> {
+    for (name, intent) in std::mem::take(&mut memory.intents) {
+        run.go_on()?;
+        let path = places.file(&name);
+        let Entry::File(stamp) = fs::look(&path)? else {
+            continue;
+        };
+        if !is_intended(&intent, &path, &stamp, run)? {
+            continue;
+        }
+        let vhdx = manifest
+            .files()
+            .find(|file| file.path == name)
+            .and_then(vhdx_id);
+        memory.wrote(FileRecord {
+            path: name,
+            packed: intent.packed,
+            written: intent.written,
+            seen: Seen::new(&stamp, vhdx),
+            parent: intent.parent,
+        });
     }
+    Ok(())
+}
+
+/// Tells whether the file is the one that was about to be named so.
+fn is_intended(
+    intent: &Intent,
+    path: &Path,
+    stamp: &Stamp,
+    run: &Run<'_>,
+) -> Result<bool, UnpackError> {
+    if stamp.len != intent.length || !stamp.modified.same(intent.modified) {
+        return Ok(false);
+    }
+    let Some(written) = intent.written else {
+        return Ok(true);
+    };
+    let source = SourceFile::open(path, run.meter)?;
+    let mut hasher = ContentHasher::new();
+    fs::stream(&source, &mut [&mut hasher], run)?;
+    Ok(hasher.finish() == written)
 }
 
 /// Finds what stands in the way of folders: files, and links, through which nothing is written.

@@ -69,7 +69,8 @@ impl Receipt {
         }
         let bytes = fs::read_bounded(&path, MAX_BYTES)?;
         let read = Self::DOCUMENT.read(&bytes);
-        read.map(Some).map_err(|source| UnpackError::Receipt { path, source })
+        read.map(Some)
+            .map_err(|source| UnpackError::Receipt { path, source })
     }
 
     pub(super) fn new(pack: &Path, store: Option<&Path>, link: Link) -> Self {
@@ -89,12 +90,17 @@ impl Receipt {
 
     /// Writes the receipt, unless the one that stands says the same.
     pub(super) fn write(&self, dest: &Path) -> Result<(), UnpackError> {
-        let same = |old: Self| Self { created: self.created.clone(), ..old } == *self;
+        let same = |old: Self| {
+            Self {
+                created: self.created.clone(),
+                ..old
+            } == *self
+        };
         if Self::read(dest)?.is_some_and(same) {
             return Ok(());
         }
-        let mut bytes =
-            serde_json::to_vec_pretty(self).expect("every key is a string, every value has a JSON form");
+        let mut bytes = serde_json::to_vec_pretty(self)
+            .expect("every key is a string, every value has a JSON form");
         bytes.push(b'\n');
         Ok(fs::write_atomic(&dest.join(RECEIPT_NAME), &bytes)?)
     }
@@ -146,14 +152,26 @@ impl Memory {
         if let Some(receipt) = Receipt::read(dest)? {
             memory.finished = true;
             memory.link = Some(receipt.link);
-            memory.files.extend(receipt.files.into_iter().map(|file| (file.path.clone(), file)));
-            memory.links.extend(receipt.links.into_iter().map(|link| (link.path.clone(), link)));
+            memory.files.extend(
+                receipt
+                    .files
+                    .into_iter()
+                    .map(|file| (file.path.clone(), file)),
+            );
+            memory.links.extend(
+                receipt
+                    .links
+                    .into_iter()
+                    .map(|link| (link.path.clone(), link)),
+            );
         }
         let partial = dest.join(PARTIAL);
         if fs::look(&partial)? != Entry::Missing {
             memory.interrupted = true;
             let bytes = fs::read_bounded(&partial, MAX_BYTES)?;
-            bytes.split(|&byte| byte == b'\n').for_each(|line| memory.take(line));
+            bytes
+                .split(|&byte| byte == b'\n')
+                .for_each(|line| memory.take(line));
         }
         Ok(memory)
     }

@@ -29,14 +29,21 @@ impl Stock {
             Err(StoreError::NoStore { .. }) => None,
             opened => Some(opened?),
         };
-        Ok(Self { store, ..Self::default() })
+        Ok(Self {
+            store,
+            ..Self::default()
+        })
     }
 
     /// Returns the names under which RefDisks stand in the store, where another pack brought them.
     pub(super) fn names(&self, manifest: &Manifest) -> HashMap<ContentId, String> {
-        let Some(store) = &self.store else { return HashMap::new() };
+        let Some(store) = &self.store else {
+            return HashMap::new();
+        };
         let disks = manifest.ref_disks.iter();
-        disks.filter_map(|disk| Some((disk.id, store.find(&disk.id)?.file))).collect()
+        disks
+            .filter_map(|disk| Some((disk.id, store.find(&disk.id)?.file)))
+            .collect()
     }
 
     /// Looks for the RefDisks that a plan needs. One that is not known unchanged is read.
@@ -47,7 +54,9 @@ impl Stock {
         findings: &mut Findings,
         run: &Run<'_>,
     ) -> Result<(), UnpackError> {
-        let Some(store) = &self.store else { return Ok(()) };
+        let Some(store) = &self.store else {
+            return Ok(());
+        };
         for step in &plan.ref_disks {
             run.go_on()?;
             let expected = Expected {
@@ -97,7 +106,11 @@ impl Stock {
             None => Store::create(&places.store(), run)?,
         };
         let shelf = Shelf { store };
-        for step in plan.ref_disks.iter().filter(|step| self.unregistered.contains(&step.id)) {
+        for step in plan
+            .ref_disks
+            .iter()
+            .filter(|step| self.unregistered.contains(&step.id))
+        {
             let stamp = self.standing.get(&step.id);
             shelf.register(manifest, step, stamp, run)?;
         }
@@ -115,7 +128,9 @@ fn damaged(path: &std::path::Path, why: &str) -> Finding {
 /// Returns the name of a RefDisk's parent in the pack, by which its store form names it.
 pub(super) fn parent_file(manifest: &Manifest, id: ContentId) -> Option<&str> {
     let parent = manifest.ref_disk(&id)?.disk.as_ref()?.parent?;
-    manifest.ref_disk(&parent).map(|parent| parent.file.as_str())
+    manifest
+        .ref_disk(&parent)
+        .map(|parent| parent.file.as_str())
 }
 
 /// The destination's store, at work.
@@ -137,8 +152,13 @@ impl Shelf {
         stamp: Option<&Stamp>,
         run: &Run<'_>,
     ) -> Result<(), UnpackError> {
-        let Some(disk) = manifest.ref_disk(&step.id) else { return Ok(()) };
-        let disk = RefDisk { file: step.file.clone(), ..disk.clone() };
+        let Some(disk) = manifest.ref_disk(&step.id) else {
+            return Ok(());
+        };
+        let disk = RefDisk {
+            file: step.file.clone(),
+            ..disk.clone()
+        };
         let entry = Entry::new(&disk, parent_file(manifest, step.id), stamp);
         self.store.register(entry, run)?;
         Ok(())

@@ -101,7 +101,8 @@ impl FromStr for LinkMode {
             return Ok(Self::Auto);
         }
         let link = Link::ALL.into_iter().find(|link| link.as_str() == text);
-        link.map(Self::from).ok_or_else(|| ParseLinkModeError(text.to_owned()))
+        link.map(Self::from)
+            .ok_or_else(|| ParseLinkModeError(text.to_owned()))
     }
 }
 

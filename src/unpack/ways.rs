@@ -1,10 +1,7 @@
 //! Which way of linking is taken, and why.
 
 use super::{
-    LinkMode, UnpackError,
-    links::new_names,
-    places::nearest_folder,
-    preflight::Ground,
+    LinkMode, UnpackError, links::new_names, places::nearest_folder, preflight::Ground,
     refdisks::Stock,
 };
 use crate::{
@@ -40,7 +37,11 @@ fn named(link: Link, trial: &mut Trial<'_>, stock: &Stock) -> Result<Way, Unpack
     if let Err(fault) = trial.check(&plan, stock)? {
         plan.findings.push(fault.finding(link));
     }
-    Ok(Way { plan, why: "it was asked for".to_owned(), clones: trial.clones() })
+    Ok(Way {
+        plan,
+        why: "it was asked for".to_owned(),
+        clones: trial.clones(),
+    })
 }
 
 fn first_that_works(trial: &mut Trial<'_>, stock: &Stock) -> Result<Way, UnpackError> {
@@ -50,7 +51,11 @@ fn first_that_works(trial: &mut Trial<'_>, stock: &Stock) -> Result<Way, UnpackE
         match trial.check(&plan, stock)? {
             Ok(()) => {
                 let why = "this is how the lab was unpacked before".to_owned();
-                return Ok(Way { plan, why, clones: trial.clones() });
+                return Ok(Way {
+                    plan,
+                    why,
+                    clones: trial.clones(),
+                });
             }
             Err(fault) => why.push(format!("{link} no longer works: {}", fault.why())),
         }
@@ -63,14 +68,29 @@ fn first_that_works(trial: &mut Trial<'_>, stock: &Stock) -> Result<Way, UnpackE
         }
         match trial.check(&plan, stock)? {
             Ok(()) => {
-                why.push(if why.is_empty() { "block clones work here" } else { "this works" }.to_owned());
-                return Ok(Way { plan, why: why.join("; "), clones: trial.clones() });
+                why.push(
+                    if why.is_empty() {
+                        "block clones work here"
+                    } else {
+                        "this works"
+                    }
+                    .to_owned(),
+                );
+                return Ok(Way {
+                    plan,
+                    why: why.join("; "),
+                    clones: trial.clones(),
+                });
             }
             Err(fault) => why.push(format!("no {link}: {}", fault.why())),
         }
     }
     let plan = trial.ground.plan(Link::Relocate, stock)?;
-    Ok(Way { plan, why: why.join("; "), clones: trial.clones() })
+    Ok(Way {
+        plan,
+        why: why.join("; "),
+        clones: trial.clones(),
+    })
 }
 
 /// Why a way does not work.
@@ -109,11 +129,17 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     fn clones(&self) -> bool {
-        self.done.as_ref().is_some_and(|trial| trial.reflink.is_ok())
+        self.done
+            .as_ref()
+            .is_some_and(|trial| trial.reflink.is_ok())
     }
 
     /// Tells whether a plan's links can be made.
-    fn check(&mut self, plan: &UnpackPlan, stock: &Stock) -> Result<Result<(), Fault>, UnpackError> {
+    fn check(
+        &mut self,
+        plan: &UnpackPlan,
+        stock: &Stock,
+    ) -> Result<Result<(), Fault>, UnpackError> {
         if !needs_links(plan) {
             return Ok(Ok(()));
         }
@@ -135,12 +161,19 @@ impl Trial<'_> {
         if self.done.is_none() {
             let places = self.ground.places;
             let (store, dest) = (places.store(), &places.dest);
-            self.done = Some(fs::try_links(nearest_folder(&store)?, nearest_folder(dest)?)?);
+            self.done = Some(fs::try_links(
+                nearest_folder(&store)?,
+                nearest_folder(dest)?,
+            )?);
         }
         Ok(self.done.as_ref().expect("it was made just now"))
     }
 
-    fn check_names(&self, plan: &UnpackPlan, stock: &Stock) -> Result<Result<(), Fault>, UnpackError> {
+    fn check_names(
+        &self,
+        plan: &UnpackPlan,
+        stock: &Stock,
+    ) -> Result<Result<(), Fault>, UnpackError> {
         let Some(most) = fs::volume(&self.ground.places.store())?.max_links else {
             return Ok(Ok(()));
         };
@@ -156,8 +189,9 @@ impl Trial<'_> {
 
 fn needs_links(plan: &UnpackPlan) -> bool {
     let clones = plan.link == Link::Reflink
-        && plan.files.iter().any(|step| {
-            step.action.writes() && matches!(step.source, FileSource::Store { .. })
-        });
+        && plan
+            .files
+            .iter()
+            .any(|step| step.action.writes() && matches!(step.source, FileSource::Store { .. }));
     clones || plan.links.iter().any(|step| step.action.makes())
 }

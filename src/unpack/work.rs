@@ -35,7 +35,12 @@ pub(super) struct Scene<'a> {
 impl Scene<'_> {
     /// What a dry run answers.
     pub(super) fn planned(self, ready: Ready) -> Outcome {
-        let Ready { plan, why, findings, .. } = ready;
+        let Ready {
+            plan,
+            why,
+            findings,
+            ..
+        } = ready;
         let mut outcome = self.outcome(&plan, why, findings);
         outcome.dry_run = true;
         outcome.next = Some("run the same command without --dry-run".to_owned());
@@ -73,16 +78,26 @@ impl Work<'_> {
         if ready.plan.is_done() && !self.memory.interrupted {
             let standing = links::carry_out(&ready.plan, self.scene.places, None, self.scene.run)?;
             self.remember(BTreeMap::new(), standing);
-            self.write_receipt(&ready.plan, &mut findings)?;
-            return self.finish(&ready.plan, ready.why, findings);
+            let script = self.take_down(&ready.plan, &mut findings)?;
+            return self.finish(&ready.plan, ready.why, findings, script);
         }
         self.prepare(&ready.plan)?;
         let log = RunLog::begin(&self.scene.places.dest, ready.plan.link)?;
         let (plan, why) = self.copy_and_link(ready, &log)?;
         self.set_folder_times(&plan)?;
-        self.write_receipt(&plan, &mut findings)?;
+        let script = self.take_down(&plan, &mut findings)?;
         log.close()?;
-        self.finish(&plan, why, findings)
+        self.finish(&plan, why, findings, script)
+    }
+
+    /// Writes script and receipt; tells whether there is a script.
+    fn take_down(&self, plan: &UnpackPlan, findings: &mut Findings) -> Result<bool, UnpackError> {
+        let Scene {
+            places, manifest, ..
+        } = self.scene;
+        let script = import_script::write(&places.dest, manifest, findings)?;
+        self.write_receipt(plan, findings)?;
+        Ok(script)
     }
 
     fn copy_and_link(
@@ -90,10 +105,25 @@ impl Work<'_> {
         ready: Ready,
         log: &RunLog,
     ) -> Result<(UnpackPlan, String), UnpackError> {
-        let Scene { places, manifest, run, .. } = self.scene;
-        let Ready { plan, why, stock, names, .. } = ready;
+        let Scene {
+            places,
+            manifest,
+            run,
+            ..
+        } = self.scene;
+        let Ready {
+            plan,
+            why,
+            stock,
+            names,
+            ..
+        } = ready;
         let uses_store = !plan.ref_disks.is_empty();
-        let shelf = if uses_store { Some(stock.begin(places, manifest, &plan, run)?) } else { None };
+        let shelf = if uses_store {
+            Some(stock.begin(places, manifest, &plan, run)?)
+        } else {
+            None
+        };
         let shop = Workshop {
             places,
             manifest,
@@ -115,25 +145,27 @@ impl Work<'_> {
     /// Makes the folders, and removes temporary files that an interrupted run left.
     fn prepare(&self, plan: &UnpackPlan) -> Result<(), UnpackError> {
         let places = self.scene.places;
-        if self.memory.interrupted {
-            fs::remove_stale_temps(&places.dest)?;
-            fs::remove_stale_temps(&places.store())?;
-        }
+        fs::remove_stale_temps(&places.dest)?;
+        fs::remove_stale_temps(&places.store())?;
         for folder in probe::folders(plan) {
             let folder = places.file(&folder);
             fs::create_dir_all(&folder)?;
-            if self.memory.interrupted {
-                fs::remove_stale_temps(&folder)?;
-            }
+            fs::remove_stale_temps(&folder)?;
         }
         Ok(())
     }
 
     /// Gives those folders their times back that were changed by what came into them.
     fn set_folder_times(&self, plan: &UnpackPlan) -> Result<(), UnpackError> {
-        let files = plan.files.iter().filter(|step| step.action.writes()).map(|step| &step.path);
-        let changed: BTreeSet<RelPath> =
-            files.chain(links::made(plan)).filter_map(RelPath::folder).collect();
+        let files = plan
+            .files
+            .iter()
+            .filter(|step| step.action.writes())
+            .map(|step| &step.path);
+        let changed: BTreeSet<RelPath> = files
+            .chain(links::made(plan))
+            .filter_map(RelPath::folder)
+            .collect();
         for folder in &plan.folders {
             // The first run made them all.
             if !self.memory.finished || changed.contains(&folder.path) {
@@ -144,7 +176,9 @@ impl Work<'_> {
     }
 
     fn remember(&mut self, written: BTreeMap<RelPath, FileRecord>, links: Vec<LinkRecord>) {
-        written.into_values().for_each(|file| self.memory.wrote(file));
+        written
+            .into_values()
+            .for_each(|file| self.memory.wrote(file));
         links.into_iter().for_each(|link| self.memory.linked(link));
     }
 
@@ -154,7 +188,9 @@ impl Work<'_> {
         let mut receipt = Receipt::new(&places.pack, store.as_deref(), plan.link);
         receipt.ref_disks = plan.ref_disks.iter().map(|step| step.id).collect();
         let files = plan.files.iter().map(|step| &step.path);
-        let planned: BTreeSet<_> = files.chain(plan.links.iter().map(|step| &step.path)).collect();
+        let planned: BTreeSet<_> = files
+            .chain(plan.links.iter().map(|step| &step.path))
+            .collect();
         let mut stays = |path: &RelPath| -> Result<bool, UnpackError> {
             if planned.contains(path) {
                 return Ok(true);
@@ -176,15 +212,15 @@ impl Work<'_> {
         receipt.write(&places.dest)
     }
 
-    /// Writes the script, and follows every chain where it is now.
+    /// Follows every chain where it is now.
     fn finish(
         self,
         plan: &UnpackPlan,
         why: String,
         mut findings: Findings,
+        script: bool,
     ) -> Result<Outcome, UnpackError> {
-        let Scene { places, manifest, run, .. } = self.scene;
-        let script = import_script::write(&places.dest, manifest, &mut findings)?;
+        let Scene { places, run, .. } = self.scene;
         let store = (!plan.ref_disks.is_empty()).then(|| places.store());
         let stores: Vec<_> = store.into_iter().collect();
         let examined = examine(std::slice::from_ref(&places.dest), &stores, run)?;

@@ -7,7 +7,7 @@ use super::{
     RefDiskStep, UnpackPlan,
 };
 use crate::{
-    base::{ContentId, RelPath, fold_case},
+    base::{ContentId, DiskId, RelPath, fold_case},
     formats::{DiskFormat, DiskKind, ParentPaths},
     manifest::{Manifest, PackedFile, Place, RefDisk, Role, Sharing},
     plan::parents::{Location, Roots},
@@ -41,7 +41,11 @@ impl UnpackPlan {
         Self {
             link: wanted.link,
             ref_disks: layout.ref_disk_steps(),
-            files: wanted.manifest.files().filter_map(|file| layout.file(file)).collect(),
+            files: wanted
+                .manifest
+                .files()
+                .filter_map(|file| layout.file(file))
+                .collect(),
             links,
             folders: wanted.manifest.folders.clone(),
             findings,
@@ -61,13 +65,20 @@ impl<'a> Layout<'a> {
         Self {
             wanted,
             files: manifest.files().map(|file| (&file.path, file)).collect(),
-            ref_disks: manifest.ref_disks.iter().map(|disk| (disk.id, disk)).collect(),
+            ref_disks: manifest
+                .ref_disks
+                .iter()
+                .map(|disk| (disk.id, disk))
+                .collect(),
         }
     }
 
     /// Returns the name of a RefDisk in the destination's store.
     fn name(&self, disk: &'a RefDisk) -> &'a str {
-        self.wanted.names.get(&disk.id).map_or(disk.file.as_str(), String::as_str)
+        self.wanted
+            .names
+            .get(&disk.id)
+            .map_or(disk.file.as_str(), String::as_str)
     }
 
     /// Returns the RefDisk and its ancestors, nearest first.
@@ -84,10 +95,15 @@ impl<'a> Layout<'a> {
             return Vec::new();
         }
         let shared = self.wanted.manifest.files().filter_map(shared_as);
-        let needed: HashSet<ContentId> =
-            shared.flat_map(|id| self.line(id)).map(|disk| disk.id).collect();
+        let needed: HashSet<ContentId> = shared
+            .flat_map(|id| self.line(id))
+            .map(|disk| disk.id)
+            .collect();
         let disks = self.wanted.manifest.ref_disks.iter();
-        disks.filter(|disk| needed.contains(&disk.id)).map(|disk| self.ref_disk(disk)).collect()
+        disks
+            .filter(|disk| needed.contains(&disk.id))
+            .map(|disk| self.ref_disk(disk))
+            .collect()
     }
 
     fn ref_disk(&self, disk: &'a RefDisk) -> RefDiskStep {
@@ -98,7 +114,9 @@ impl<'a> Layout<'a> {
             file: self.name(disk).to_owned(),
             length: disk.length,
             parent: parent.map(|parent| {
-                self.wanted.roots.parent_paths(store, &store.file(self.name(parent)))
+                self.wanted
+                    .roots
+                    .parent_paths(store, &store.file(self.name(parent)))
             }),
             action: RefDiskAction::Write,
         }
@@ -108,22 +126,28 @@ impl<'a> Layout<'a> {
     fn file(&self, file: &PackedFile) -> Option<FileStep> {
         let source = match &file.place {
             Place::Pack => FileSource::Pack,
-            Place::Store { ref_disk, sharing, residue } => {
+            Place::Store {
+                ref_disk,
+                sharing,
+                residue,
+            } => {
                 let own_file = matches!(self.wanted.link, Link::Reflink | Link::Copy);
                 if *sharing == Sharing::Link && !own_file {
                     return None;
                 }
-                FileSource::Store { ref_disk: *ref_disk, residue: residue.clone() }
+                FileSource::Store {
+                    ref_disk: *ref_disk,
+                    residue: residue.clone(),
+                }
             }
         };
-        let vhdx = file.disk.as_ref().filter(|disk| disk.format == DiskFormat::Vhdx);
         Some(FileStep {
             path: file.path.clone(),
             length: file.length,
             modified: file.modified,
             attributes: file.attributes,
             packed: file.digest,
-            vhdx: vhdx.filter(|_| file.role != Role::Broken).map(|disk| disk.own_id),
+            vhdx: vhdx_id(file),
             source,
             parent: self.parent_paths(file),
             action: FileAction::Write,
@@ -142,7 +166,10 @@ impl<'a> Layout<'a> {
         if self.wanted.link == Link::Copy || file.role == Role::Broken {
             return None;
         }
-        let disk = file.disk.as_ref().filter(|disk| disk.kind == DiskKind::Differencing)?;
+        let disk = file
+            .disk
+            .as_ref()
+            .filter(|disk| disk.kind == DiskKind::Differencing)?;
         self.files.get(&disk.parent.as_ref()?.path).copied()
     }
 
@@ -187,7 +214,12 @@ impl<'a> Layout<'a> {
             self.check_free(&path, "the parent of a shared disk beside it", findings);
             links.insert(path, id);
         }
-        let step = |(path, id)| LinkStep { path, kind, ref_disk: Some(id), action: LinkAction::Make };
+        let step = |(path, id)| LinkStep {
+            path,
+            kind,
+            ref_disk: Some(id),
+            action: LinkAction::Make,
+        };
         links.into_iter().map(step).collect()
     }
 
@@ -196,8 +228,9 @@ impl<'a> Layout<'a> {
         let files = self.wanted.manifest.files();
         let children = files.filter(|file| shared_as(file).is_none());
         let children = children.filter(|file| self.parent(file).and_then(shared_as).is_some());
-        let paths: BTreeSet<RelPath> =
-            children.filter_map(|file| sibling(&file.path, JUNCTION)).collect();
+        let paths: BTreeSet<RelPath> = children
+            .filter_map(|file| sibling(&file.path, JUNCTION))
+            .collect();
         let mut links = Vec::new();
         for path in paths {
             // A child at the top finds the store itself there.
@@ -206,7 +239,12 @@ impl<'a> Layout<'a> {
             }
             self.check_free(&path, "a junction to the store", findings);
             let (kind, action) = (LinkKind::Junction, LinkAction::Make);
-            links.push(LinkStep { path, kind, ref_disk: None, action });
+            links.push(LinkStep {
+                path,
+                kind,
+                ref_disk: None,
+                action,
+            });
         }
         links
     }
@@ -236,7 +274,11 @@ impl<'a> Layout<'a> {
 
     fn check_store_folder(&self, findings: &mut Findings) {
         let roots = self.wanted.roots;
-        let Some(inside) = roots.store.inside(&roots.dest).filter(|inside| !inside.is_empty()) else {
+        let Some(inside) = roots
+            .store
+            .inside(&roots.dest)
+            .filter(|inside| !inside.is_empty())
+        else {
             return;
         };
         if let Some(taken) = self.taken(&fold_case(&inside)) {
@@ -249,10 +291,24 @@ impl<'a> Layout<'a> {
     }
 }
 
+/// Returns the id of a VHDX, which changes when its VM writes into it.
+#[must_use]
+pub fn vhdx_id(file: &PackedFile) -> Option<DiskId> {
+    let disk = file
+        .disk
+        .as_ref()
+        .filter(|disk| disk.format == DiskFormat::Vhdx)?;
+    (file.role != Role::Broken).then_some(disk.own_id)
+}
+
 /// Returns the RefDisk that stands for a shared parent.
 fn shared_as(file: &PackedFile) -> Option<ContentId> {
     match &file.place {
-        Place::Store { ref_disk, sharing: Sharing::Link, .. } => Some(*ref_disk),
+        Place::Store {
+            ref_disk,
+            sharing: Sharing::Link,
+            ..
+        } => Some(*ref_disk),
         _ => None,
     }
 }

@@ -121,11 +121,10 @@ fn link_action(
 ) -> LinkAction {
     match found {
         Standing::Nothing => LinkAction::Make,
-        Standing::Linked { record, right: true }
-            if record.kind == step.kind && record.ref_disk == step.ref_disk =>
-        {
-            LinkAction::Keep
-        }
+        Standing::Linked {
+            record,
+            right: true,
+        } if record.kind == step.kind && record.ref_disk == step.ref_disk => LinkAction::Keep,
         Standing::Linked { .. } | Standing::Unchanged(_) => LinkAction::Replace,
         Standing::Used if reset => LinkAction::Replace,
         Standing::Used => {
