@@ -11,14 +11,14 @@ use labpack::{
 
 use crate::{
     pack_in_place::{manifest_of, packed, request, restored},
-    support::{Watch, contents, copy, labs, set_time, tree},
+    support::{Watch, contents, copy, small_labs, set_time, tree},
 };
 
 #[test]
 fn packing_a_finished_pack_reads_nothing_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let lab = folder.path().join("LAB");
-    labs::three_levels(&lab, DiskFormat::Vhdx);
+    small_labs::three_levels(&lab, DiskFormat::Vhdx);
     let original = tree(&lab);
     packed(&lab);
     let before = tree(&lab);
@@ -35,8 +35,8 @@ fn a_vm_that_comes_later_is_added_and_finds_its_parents_in_the_store() {
     for format in [DiskFormat::Vhd, DiskFormat::Vhdx] {
         let folder = tempfile::tempdir().unwrap();
         let (lab, whole) = (folder.path().join("LAB"), folder.path().join("whole"));
-        labs::three_levels(&whole, format);
-        labs::three_levels(&lab, format);
+        small_labs::three_levels(&whole, format);
+        small_labs::three_levels(&lab, format);
         fs::remove_dir_all(lab.join("x")).unwrap();
         packed(&lab);
         copy(&whole.join("x"), &lab.join("x"));
@@ -57,8 +57,8 @@ fn a_vm_that_comes_later_is_added_and_finds_its_parents_in_the_store() {
 fn a_child_made_on_a_packed_parent_is_packed_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let lab = folder.path().join("LAB");
-    labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
-    let disks = lab.join("VM 1").join(labs::DISKS);
+    small_labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
+    let disks = lab.join("VM 1").join(small_labs::DISKS);
     let second = fs::read(disks.join("vm1.vhdx")).unwrap();
     packed(&lab);
     fs::write(disks.join("second.vhdx"), second).unwrap();
@@ -76,7 +76,7 @@ fn a_child_made_on_a_packed_parent_is_packed_with_it() {
 fn a_file_of_the_pack_that_is_gone_is_told_of_and_nothing_is_changed() {
     let folder = tempfile::tempdir().unwrap();
     let lab = folder.path().join("LAB");
-    labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
+    small_labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
     packed(&lab);
     fs::remove_file(lab.join("VM 2/notes on it.txt")).unwrap();
     let before = tree(&lab);
@@ -90,7 +90,7 @@ fn a_file_of_the_pack_that_is_gone_is_told_of_and_nothing_is_changed() {
 fn what_was_read_before_is_read_again_before_it_is_removed() {
     let folder = tempfile::tempdir().unwrap();
     let lab = folder.path().join("LAB");
-    labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
+    small_labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
     let image = vec![9; 200 << 10];
     let one = lab.join("VM 1/image.iso");
     fs::write(&one, &image).unwrap();
@@ -111,7 +111,7 @@ fn what_was_read_before_is_read_again_before_it_is_removed() {
 fn a_pack_keeps_its_store_when_another_one_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let lab = folder.path().join("LAB");
-    labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
+    small_labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
     packed(&lab);
     let before = tree(&lab);
     let elsewhere = Request { store: Some(folder.path().join("store")), ..request(&lab) };

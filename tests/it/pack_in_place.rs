@@ -9,7 +9,7 @@ use labpack::{
     report::Code,
 };
 
-use crate::support::{Watch, bytes_in, contents, labs, set_time, tree};
+use crate::support::{Watch, bytes_in, contents, small_labs, set_time, tree};
 
 pub(crate) fn request(export: &Path) -> Request {
     Request { exports: vec![export.to_owned()], ..Request::default() }
@@ -41,10 +41,10 @@ fn a_parent_of_four_vms_is_stored_once_and_everything_comes_back_byte_for_byte()
     for format in BOTH {
         let folder = tempfile::tempdir().unwrap();
         let lab = folder.path().join("LAB");
-        labs::four_on_one_parent(&lab, format);
+        small_labs::four_on_one_parent(&lab, format);
         let before = tree(&lab);
         let (whole, base) = (bytes_in(&lab), lab.join("VM 1/Virtual Hard Disks"));
-        let base = fs::metadata(base.join(labs::named("base", format))).unwrap().len();
+        let base = fs::metadata(base.join(small_labs::named("base", format))).unwrap().len();
 
         let outcome = packed(&lab);
         assert_eq!(bytes_in(&lab) - own_bytes(&lab), whole - 3 * base, "{format}");
@@ -64,7 +64,7 @@ fn disks_in_the_middle_that_differ_by_their_paths_alone_are_stored_once() {
     for format in BOTH {
         let folder = tempfile::tempdir().unwrap();
         let lab = folder.path().join("LAB");
-        labs::three_levels(&lab, format);
+        small_labs::three_levels(&lab, format);
         let before = tree(&lab);
 
         let outcome = packed(&lab);
@@ -83,7 +83,7 @@ fn disks_in_the_middle_that_differ_by_their_paths_alone_are_stored_once() {
 fn a_disk_under_a_checkpoint_is_never_shared_by_link() {
     let folder = tempfile::tempdir().unwrap();
     let lab = folder.path().join("LAB");
-    labs::checkpoints(&lab);
+    small_labs::checkpoints(&lab);
     let before = tree(&lab);
     packed(&lab);
     let manifest = manifest_of(&lab);
@@ -102,7 +102,7 @@ fn a_disk_under_a_checkpoint_is_never_shared_by_link() {
 fn equal_files_of_64_kib_are_stored_once_and_smaller_ones_stay() {
     let folder = tempfile::tempdir().unwrap();
     let lab = folder.path().join("LAB");
-    labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
+    small_labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
     for vm in ["VM 1", "VM 2"] {
         fs::write(lab.join(vm).join("image.iso"), vec![7; 64 << 10]).unwrap();
         fs::write(lab.join(vm).join("small.bin"), vec![7; (64 << 10) - 1]).unwrap();
@@ -125,7 +125,7 @@ fn equal_files_of_64_kib_are_stored_once_and_smaller_ones_stay() {
 fn a_refusal_names_every_reason_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let lab = folder.path().join("LAB");
-    labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
+    small_labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
     for vm in ["VM 1", "VM 3"] {
         fs::remove_file(lab.join(vm).join("Virtual Hard Disks/base.vhdx")).unwrap();
     }
@@ -141,7 +141,7 @@ fn a_refusal_names_every_reason_and_changes_nothing() {
 fn broken_vms_are_carried_along_when_asked_and_come_back() {
     let folder = tempfile::tempdir().unwrap();
     let lab = folder.path().join("LAB");
-    labs::four_on_one_parent(&lab, DiskFormat::Vhd);
+    small_labs::four_on_one_parent(&lab, DiskFormat::Vhd);
     fs::remove_file(lab.join("VM 1/Virtual Hard Disks/base.vhd")).unwrap();
     let before = tree(&lab);
     let request = Request { keep_broken: true, ..request(&lab) };
@@ -160,7 +160,7 @@ fn broken_vms_are_carried_along_when_asked_and_come_back() {
 fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let lab = folder.path().join("LAB");
-    labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
+    small_labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
     let before = tree(&lab);
     let dry = Request { dry_run: true, ..request(&lab) };
     let outcome = pack::pack(&dry, &Watch::default().run()).unwrap();
@@ -177,7 +177,7 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
 fn every_byte_of_an_export_is_read_once() {
     let folder = tempfile::tempdir().unwrap();
     let lab = folder.path().join("LAB");
-    labs::three_levels(&lab, DiskFormat::Vhdx);
+    small_labs::three_levels(&lab, DiskFormat::Vhdx);
     let whole = bytes_in(&lab);
     let watch = Watch::default();
     pack::pack(&request(&lab), &watch.run()).unwrap();
@@ -191,7 +191,7 @@ fn the_same_export_gives_the_same_manifest_but_for_the_time() {
     let folder = tempfile::tempdir().unwrap();
     let made = ["one", "two"].map(|name| {
         let lab = folder.path().join(name).join("LAB");
-        labs::three_levels(&lab, DiskFormat::Vhdx);
+        small_labs::three_levels(&lab, DiskFormat::Vhdx);
         packed(&lab);
         let mut manifest = manifest_of(&lab);
         manifest.created = "2026-01-01T00:00:00Z".to_owned();
@@ -204,7 +204,7 @@ fn the_same_export_gives_the_same_manifest_but_for_the_time() {
 fn a_lab_that_is_one_vm_folder_comes_back_too() {
     let folder = tempfile::tempdir().unwrap();
     let lab = folder.path().join("LAB/VM 1");
-    labs::four_on_one_parent(&folder.path().join("LAB"), DiskFormat::Vhdx);
+    small_labs::four_on_one_parent(&folder.path().join("LAB"), DiskFormat::Vhdx);
     let before = tree(&lab);
     let request = Request { all_parents: true, ..request(&lab) };
     pack::pack(&request, &Watch::default().run()).unwrap();
@@ -219,14 +219,14 @@ fn a_lab_that_is_one_vm_folder_comes_back_too() {
 fn links_are_refused_and_names_of_one_file_are_packed_as_two() {
     let folder = tempfile::tempdir().unwrap();
     let lab = folder.path().join("LAB");
-    labs::three_levels(&lab, DiskFormat::Vhdx);
+    small_labs::three_levels(&lab, DiskFormat::Vhdx);
     let link = lab.join("DC01/link.vhdx");
     std::os::unix::fs::symlink("Virtual Hard Disks/base.vhdx", &link).unwrap();
     let refused = pack::pack(&request(&lab), &Watch::default().run());
     assert!(matches!(refused, Err(PackError::Refused(found)) if found.0[0].code == Code::LinkInExport));
     fs::remove_file(&link).unwrap();
 
-    let (one, other) = (lab.join("DC01").join(labs::DISKS), lab.join("x").join(labs::DISKS));
+    let (one, other) = (lab.join("DC01").join(small_labs::DISKS), lab.join("x").join(small_labs::DISKS));
     let outside = folder.path().join("kept.vhdx");
     for name in ["base.vhdx", "patched.vhdx"] {
         fs::remove_file(other.join(name)).unwrap();
@@ -244,7 +244,7 @@ fn links_are_refused_and_names_of_one_file_are_packed_as_two() {
 fn a_store_inside_the_export_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let lab = folder.path().join("LAB");
-    labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
+    small_labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
     let before = tree(&lab);
     let request = Request { store: Some(lab.join("VM 1/store")), ..request(&lab) };
     assert!(matches!(pack::pack(&request, &Watch::default().run()), Err(PackError::Refused(_))));
@@ -255,19 +255,19 @@ fn a_store_inside_the_export_is_refused() {
 fn two_labs_share_a_store_and_each_comes_back_from_it() {
     let folder = tempfile::tempdir().unwrap();
     let store = folder.path().join("store");
-    let labs = ["one", "two"].map(|name| folder.path().join(name));
-    for (lab, format) in labs.iter().zip([DiskFormat::Vhdx, DiskFormat::Vhdx]) {
-        labs::three_levels(lab, format);
+    let small_labs = ["one", "two"].map(|name| folder.path().join(name));
+    for (lab, format) in small_labs.iter().zip([DiskFormat::Vhdx, DiskFormat::Vhdx]) {
+        small_labs::three_levels(lab, format);
     }
-    let before = labs.clone().map(|lab| tree(&lab));
-    for (lab, stored) in labs.iter().zip([2, 0]) {
+    let before = small_labs.clone().map(|lab| tree(&lab));
+    for (lab, stored) in small_labs.iter().zip([2, 0]) {
         let request = Request { store: Some(store.clone()), ..request(lab) };
         let outcome = pack::pack(&request, &Watch::default().run()).unwrap();
         assert_eq!(outcome.packs[0].stored, stored, "the second lab finds its parents there");
         assert!(!lab.join("RefDisk").exists());
     }
     let in_store = contents(&store);
-    for (lab, before) in labs.iter().zip(before) {
+    for (lab, before) in small_labs.iter().zip(before) {
         let without = RestoreRequest { pack: lab.clone(), ..RestoreRequest::default() };
         assert!(pack::restore(&without, &Watch::default().run()).is_err());
         let with = RestoreRequest { store: Some(store.clone()), ..without };
@@ -284,7 +284,7 @@ fn two_labs_share_a_store_and_each_comes_back_from_it() {
 fn a_file_in_the_way_keeps_a_pack_from_being_undone() {
     let folder = tempfile::tempdir().unwrap();
     let lab = folder.path().join("LAB");
-    labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
+    small_labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
     let before = tree(&lab);
     packed(&lab);
     let way = lab.join("VM 2/Virtual Hard Disks/base.vhdx");
@@ -303,7 +303,7 @@ fn a_file_in_the_way_keeps_a_pack_from_being_undone() {
 fn a_damaged_refdisk_never_replaces_an_occurrence() {
     let folder = tempfile::tempdir().unwrap();
     let lab = folder.path().join("LAB");
-    labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
+    small_labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
     packed(&lab);
     let stored = lab.join("RefDisk").join(&manifest_of(&lab).ref_disks[0].file);
     let mut bytes = fs::read(&stored).unwrap();

@@ -11,7 +11,7 @@ use labpack::{
 
 use crate::{
     pack_in_place::{manifest_of, packed, request, restored},
-    support::{Watch, bytes_in, contents, copy, labs, set_time, tree},
+    support::{Watch, bytes_in, contents, copy, small_labs, set_time, tree},
 };
 
 fn to(export: &Path, output: &Path) -> Request {
@@ -30,7 +30,7 @@ fn the_source_is_only_read_and_the_pack_is_the_one_made_in_place() {
         let folder = tempfile::tempdir().unwrap();
         let (lab, output, twin) =
             (folder.path().join("LAB"), folder.path().join("out/pack"), folder.path().join("twin"));
-        labs::three_levels(&lab, format);
+        small_labs::three_levels(&lab, format);
         copy(&lab, &twin);
         let (before, whole) = (tree(&lab), bytes_in(&lab));
 
@@ -59,7 +59,7 @@ fn the_source_is_only_read_and_the_pack_is_the_one_made_in_place() {
 fn a_second_run_reads_nothing_and_a_third_only_what_changed() {
     let folder = tempfile::tempdir().unwrap();
     let (lab, output) = (folder.path().join("LAB"), folder.path().join("pack"));
-    labs::three_levels(&lab, DiskFormat::Vhdx);
+    small_labs::three_levels(&lab, DiskFormat::Vhdx);
     pack_to(&lab, &output);
     let first = manifest_of(&output);
     let mut before = contents(&output);
@@ -87,7 +87,7 @@ fn a_second_run_reads_nothing_and_a_third_only_what_changed() {
 fn what_the_export_has_no_more_leaves_the_pack_and_its_store() {
     let folder = tempfile::tempdir().unwrap();
     let (lab, output) = (folder.path().join("LAB"), folder.path().join("pack"));
-    labs::three_levels(&lab, DiskFormat::Vhdx);
+    small_labs::three_levels(&lab, DiskFormat::Vhdx);
     pack_to(&lab, &output);
     for vm in ["DC01", "x"] {
         fs::remove_dir_all(lab.join(vm)).unwrap();
@@ -116,8 +116,8 @@ fn two_exports_become_one_pack_each_below_its_own_name() {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (folder.path().join("one"), folder.path().join("two"));
     let output = folder.path().join("pack");
-    labs::four_on_one_parent(&one, DiskFormat::Vhdx);
-    labs::three_levels(&two, DiskFormat::Vhdx);
+    small_labs::four_on_one_parent(&one, DiskFormat::Vhdx);
+    small_labs::three_levels(&two, DiskFormat::Vhdx);
     let both = Request { exports: vec![one.clone(), two.clone()], ..to(&one, &output) };
     pack::pack(&both, &Watch::default().run()).unwrap();
     let manifest = manifest_of(&output);
@@ -132,7 +132,7 @@ fn two_exports_become_one_pack_each_below_its_own_name() {
 fn a_folder_with_something_else_in_it_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let (lab, output) = (folder.path().join("LAB"), folder.path().join("pack"));
-    labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
+    small_labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
     fs::create_dir(&output).unwrap();
     fs::write(output.join("thesis.doc"), "years of work").unwrap();
     let before = tree(&output);
@@ -154,7 +154,7 @@ fn a_folder_with_something_else_in_it_is_left_alone() {
 fn an_output_inside_the_export_or_around_it_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let lab = folder.path().join("LAB");
-    labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
+    small_labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
     let before = tree(folder.path());
     for output in [lab.join("pack"), lab.clone(), folder.path().to_owned()] {
         let refused = pack::pack(&to(&lab, &output), &Watch::default().run());
@@ -167,7 +167,7 @@ fn an_output_inside_the_export_or_around_it_is_refused() {
 fn a_pack_is_no_export() {
     let folder = tempfile::tempdir().unwrap();
     let (lab, output) = (folder.path().join("LAB"), folder.path().join("pack"));
-    labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
+    small_labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
     packed(&lab);
     assert!(matches!(pack::pack(&to(&lab, &output), &Watch::default().run()), Err(PackError::Refused(_))));
     assert!(!output.exists());
@@ -177,7 +177,7 @@ fn a_pack_is_no_export() {
 fn a_file_that_only_looked_like_another_is_copied_after_all() {
     let folder = tempfile::tempdir().unwrap();
     let (lab, output) = (folder.path().join("LAB"), folder.path().join("pack"));
-    labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
+    small_labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
     // Equal at both ends and in length, different in the middle.
     for (number, vm) in ["VM 1", "VM 2", "VM 3"].into_iter().enumerate() {
         let mut bytes = vec![3; 300 << 10];
@@ -201,7 +201,7 @@ fn a_file_that_only_looked_like_another_is_copied_after_all() {
 fn a_shared_store_gets_what_it_has_not_and_the_pack_has_none_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let (lab, store) = (folder.path().join("LAB"), folder.path().join("store"));
-    labs::three_levels(&lab, DiskFormat::Vhd);
+    small_labs::three_levels(&lab, DiskFormat::Vhd);
     let mut wrote = Vec::new();
     for name in ["one", "two"] {
         let output = folder.path().join(name);
@@ -221,7 +221,7 @@ fn a_shared_store_gets_what_it_has_not_and_the_pack_has_none_of_its_own() {
 fn a_file_whose_time_alone_changed_is_read_and_gives_the_same_pack() {
     let folder = tempfile::tempdir().unwrap();
     let (lab, output) = (folder.path().join("LAB"), folder.path().join("pack"));
-    labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
+    small_labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
     pack_to(&lab, &output);
     let notes = lab.join("VM 4/notes on it.txt");
     set_time(&notes, (1_700_000_000, 0));

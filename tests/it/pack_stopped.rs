@@ -17,7 +17,7 @@ use labpack::{
 
 use crate::{
     pack_in_place::{manifest_of, request, restored},
-    support::{Watch, contents, copy, labs, tree},
+    support::{Watch, contents, copy, small_labs, tree},
 };
 
 /// Runs `work` on a fresh copy of `lab`, and stops it before its n-th step below the folder, for
@@ -61,7 +61,7 @@ fn in_place(folder: &Path) -> Request {
 #[test]
 fn a_pack_in_place_that_is_stopped_anywhere_is_finished_by_the_next_run() {
     let source = tempfile::tempdir().unwrap();
-    labs::three_levels(source.path(), DiskFormat::Vhdx);
+    small_labs::three_levels(source.path(), DiskFormat::Vhdx);
     let original = tree(source.path());
     let steps = stop_everywhere(
         |folder| copy(source.path(), &folder.join("LAB")),
@@ -88,7 +88,7 @@ fn a_pack_in_place_that_is_stopped_anywhere_is_finished_by_the_next_run() {
 #[test]
 fn a_restore_that_is_stopped_anywhere_is_finished_by_the_next_one() {
     let source = tempfile::tempdir().unwrap();
-    labs::three_levels(source.path(), DiskFormat::Vhdx);
+    small_labs::three_levels(source.path(), DiskFormat::Vhdx);
     let original = contents(source.path());
     let restore = |folder: &Path| {
         let request = RestoreRequest { pack: folder.join("LAB"), ..RestoreRequest::default() };
@@ -114,7 +114,7 @@ fn a_restore_that_is_stopped_anywhere_is_finished_by_the_next_one() {
 #[test]
 fn a_pack_to_another_folder_that_is_stopped_anywhere_is_finished_by_the_next_run() {
     let source = tempfile::tempdir().unwrap();
-    labs::three_levels(source.path(), DiskFormat::Vhdx);
+    small_labs::three_levels(source.path(), DiskFormat::Vhdx);
     let original = contents(source.path());
     let to = |folder: &Path| Request {
         output: Some(folder.join("pack")),
@@ -140,7 +140,7 @@ fn a_pack_to_another_folder_that_is_stopped_anywhere_is_finished_by_the_next_run
 fn an_interrupted_run_changes_nothing_in_the_export_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let lab = folder.path().join("LAB");
-    labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
+    small_labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
     let before = tree(&lab);
     let watch = Watch::default();
     watch.interrupt();
