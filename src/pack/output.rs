@@ -111,7 +111,8 @@ impl Job<'_> {
         let (plan, reads) = self.read(&reader, &shelf)?;
         let waiting = self.waiting(&plan, &reads, &memory, &reader)?;
         shelf.prove(&plan, self.run)?;
-        self.finish(plan, &reads, waiting)
+        let unused = self.unused(&plan, &shelf)?;
+        self.finish(plan, &reads, waiting, unused)
     }
 
     fn read(&self, reader: &Reader<'_>, shelf: &Shelf) -> Result<(PackPlan, Reads), PackError> {
@@ -132,6 +133,7 @@ impl Job<'_> {
         plan: PackPlan,
         reads: &Reads,
         waiting: Vec<Waiting>,
+        unused: Vec<manifest::RefDisk>,
     ) -> Result<PackPlan, PackError> {
         let lab = self.lab();
         let memory = reads.iter().filter_map(|(&at, read)| {
@@ -145,7 +147,7 @@ impl Job<'_> {
             root: None,
             waiting,
             obsolete: self.obsolete(&plan),
-            unused: self.unused(&plan),
+            unused,
             plan: plan.clone(),
         };
         journal::write(&self.pack, Deed::Pack(Box::new(work)))?;
@@ -204,13 +206,15 @@ impl Job<'_> {
         old.filter(|path| !new.contains(&path.folded())).cloned().collect()
     }
 
-    fn unused(&self, plan: &PackPlan) -> Vec<manifest::RefDisk> {
-        if self.stock.place == StorePlace::Shared {
-            return Vec::new();
+    /// RefDisks that the new manifest does not name, and that no other lab lives off.
+    fn unused(&self, plan: &PackPlan, shelf: &Shelf) -> Result<Vec<manifest::RefDisk>, PackError> {
+        let shared = self.stock.place == StorePlace::Shared;
+        if shared || !shelf.needed_elsewhere(&self.pack, self.stock.place)?.is_empty() {
+            return Ok(Vec::new());
         }
         let kept: HashSet<&String> = plan.manifest.ref_disks.iter().map(|disk| &disk.file).collect();
         let old = self.earlier.iter().flat_map(|manifest| &manifest.ref_disks);
-        old.filter(|disk| !kept.contains(&disk.file)).cloned().collect()
+        Ok(old.filter(|disk| !kept.contains(&disk.file)).cloned().collect())
     }
 
     /// Files that will most likely be stored as another file, or stand in the store already. Those

@@ -154,7 +154,7 @@ impl<'a> Job<'a> {
             }
         }
         let mut job = Self { pack, stock, manifest, shelf, shares: Vec::new(), run };
-        let mut findings = Findings::default();
+        let mut findings = shelf.needed_elsewhere(pack, stock.place)?;
         for disk in &manifest.ref_disks {
             let mut files = users.remove(&disk.id).unwrap_or_default();
             files.sort_by(|a, b| a.path.cmp(&b.path));

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{PackError, earlier::Stock};
+use super::{PackError, earlier::Stock, others};
 use crate::{
     base::{CanonicalId, ContentId, DiskId, IoMeter, Patch, ReadAt, Run},
     formats::{canonical_form, store_form},
@@ -132,6 +132,20 @@ impl Shelf {
         // A disk that cannot be understood is damaged, which its digest will show.
         let patch = parent.and_then(|parent| store_form(file, parent).ok());
         patch.unwrap_or_default()
+    }
+
+    /// Returns an error for each other lab that uses the pack's own store.
+    pub(super) fn needed_elsewhere(
+        &self,
+        pack: &Path,
+        place: StorePlace,
+    ) -> Result<Findings, PackError> {
+        let mut findings = Findings::default();
+        if let (Some(store), StorePlace::Own) = (&self.store, place) {
+            let users = others::users(store, pack)?;
+            findings.extend(users.iter().map(|user| others::in_use_by(user, pack)));
+        }
+        Ok(findings)
     }
 
     /// Takes down that a pack uses nothing in the store any more.
