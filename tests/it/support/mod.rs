@@ -1,75 +1,120 @@
-//! What the tests share: labs to pack, a watch on the work, trees to compare.
+//! What the tests have in common: labs made on the spot, folders compared, runs watched.
 
 pub(crate) mod labs;
+pub(crate) mod small_labs;
 
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
-    time::SystemTime,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use labpack::base::{IoMeter, IoTotals, Run, Silent};
+use labpack::base::{IoMeter, IoTotals, Progress, Run};
 
-/// Counts the bytes of the verbs that are run with it.
+/// Watches a run: counts its bytes, and stops it when told so.
 #[derive(Default)]
 pub(crate) struct Watch {
     meter: Arc<IoMeter>,
+    stop: Stop,
+}
+
+#[derive(Default)]
+struct Stop(AtomicBool);
+
+impl Progress for Stop {
+    fn cancelled(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
 }
 
 impl Watch {
     pub(crate) fn run(&self) -> Run<'_> {
-        Run { progress: &Silent, meter: &self.meter }
+        Run { progress: &self.stop, meter: &self.meter }
     }
 
-    pub(crate) fn totals(&self) -> IoTotals {
+    pub(crate) fn io(&self) -> IoTotals {
         self.meter.totals()
+    }
+
+    /// As Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        self.stop.0.store(true, Ordering::SeqCst);
     }
 }
 
-/// What stands at a path.
-#[derive(Debug, PartialEq, Eq, Clone)]
-pub(crate) enum Thing {
-    Folder { modified: SystemTime },
-    File { length: u64, digest: String, modified: SystemTime },
+/// One thing in a folder: what it holds, and when it was modified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Thing {
+    pub(crate) what: What,
+    pub(crate) modified: (i64, u32),
+    pub(crate) read_only: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum What {
+    Folder,
+    File { len: u64, digest: blake3::Hash },
     Link(PathBuf),
 }
 
-/// Everything below `root` and `root` itself (as the empty path), with contents and times.
+/// Everything in a folder, the folder itself under an empty path.
 pub(crate) fn tree(root: &Path) -> BTreeMap<PathBuf, Thing> {
-    let entries = walkdir::WalkDir::new(root).into_iter().map(|entry| {
+    let mut found = BTreeMap::new();
+    for entry in walkdir::WalkDir::new(root) {
         let entry = entry.unwrap();
-        let path = entry.path().strip_prefix(root).unwrap().to_owned();
-        (path, thing(entry.path()))
-    });
-    entries.collect()
-}
-
-fn thing(path: &Path) -> Thing {
-    let metadata = path.symlink_metadata().unwrap();
-    let modified = metadata.modified().unwrap();
-    if metadata.is_symlink() {
-        return Thing::Link(fs::read_link(path).unwrap());
+        let path = entry.path();
+        let facts = path.symlink_metadata().unwrap();
+        let what = if facts.is_dir() {
+            What::Folder
+        } else if facts.is_symlink() {
+            What::Link(fs::read_link(path).unwrap())
+        } else {
+            let bytes = fs::read(path).unwrap();
+            What::File { len: facts.len(), digest: blake3::hash(&bytes) }
+        };
+        let time = filetime::FileTime::from_last_modification_time(&facts);
+        let thing = Thing {
+            what,
+            modified: (time.unix_seconds(), time.nanoseconds()),
+            read_only: facts.permissions().readonly(),
+        };
+        found.insert(path.strip_prefix(root).unwrap().to_owned(), thing);
     }
-    if metadata.is_dir() {
-        return Thing::Folder { modified };
+    found
+}
+
+/// As [`tree`], without times: what is there and what is in it.
+pub(crate) fn contents(root: &Path) -> BTreeMap<PathBuf, What> {
+    tree(root).into_iter().map(|(path, thing)| (path, thing.what)).collect()
+}
+
+/// Copies a folder with its times.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    for (path, thing) in tree(from) {
+        match thing.what {
+            What::Folder => fs::create_dir_all(to.join(&path)).unwrap(),
+            What::File { .. } => drop(fs::copy(from.join(&path), to.join(&path)).unwrap()),
+            What::Link(_) => panic!("no test copies links"),
+        }
     }
-    Thing::File { length: metadata.len(), digest: digest(path), modified }
+    for (path, thing) in tree(from).into_iter().rev() {
+        set_time(&to.join(path), thing.modified);
+    }
 }
 
-/// BLAKE3 of a file.
-pub(crate) fn digest(path: &Path) -> String {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(fs::File::open(path).unwrap()).unwrap();
-    hasher.finalize().to_string()
+pub(crate) fn set_time(path: &Path, (seconds, nanos): (i64, u32)) {
+    filetime::set_file_mtime(path, filetime::FileTime::from_unix_time(seconds, nanos)).unwrap();
 }
 
-/// The bytes of all files below `root`, links not counted.
-pub(crate) fn bytes_below(root: &Path) -> u64 {
-    let lengths = tree(root).into_values().map(|thing| match thing {
-        Thing::File { length, .. } => length,
-        Thing::Folder { .. } | Thing::Link(_) => 0,
+/// Sums the lengths of the files below a folder.
+pub(crate) fn bytes_in(root: &Path) -> u64 {
+    let lens = tree(root).into_values().map(|thing| match thing.what {
+        What::File { len, .. } => len,
+        _ => 0,
     });
-    lengths.sum()
+    lens.sum()
 }

@@ -1,0 +1,153 @@
+//! Every step is the last one once; running the same command again finishes the work.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use labpack::{
+    formats::DiskFormat,
+    fs::seam,
+    pack::{self, PackError, Request, RestoreRequest},
+};
+
+use crate::{
+    pack_in_place::{manifest_of, request, restored},
+    support::{Watch, contents, copy, small_labs, tree},
+};
+
+/// Runs `work` on a fresh copy of `lab`, and stops it before its n-th step below the folder, for
+/// every n, until it comes through; `check` sees the folder after each stop.
+fn stop_everywhere(
+    prepare: impl Fn(&Path),
+    work: impl Fn(&Path) -> Result<(), PackError>,
+    check: impl Fn(&Path, u64, bool),
+) -> u64 {
+    for last in 1.. {
+        let folder = tempfile::tempdir().unwrap();
+        prepare(folder.path());
+        let (steps, below) = (Arc::new(AtomicU64::new(0)), PathBuf::from(folder.path()));
+        let count = Arc::clone(&steps);
+        let guard = seam::install(move |step| {
+            // From the n-th on nothing works any more, as after a power cut.
+            if step.path.starts_with(&below) && count.fetch_add(1, Ordering::SeqCst) + 1 >= last {
+                return Err(io::Error::other("the power is cut"));
+            }
+            Ok(())
+        });
+        let done = work(folder.path());
+        drop(guard);
+        if done.is_ok() && steps.load(Ordering::SeqCst) < last {
+            check(folder.path(), last, true);
+            return last;
+        }
+        check(folder.path(), last, false);
+    }
+    unreachable!("some run comes through")
+}
+
+fn again(request: &Request) {
+    pack::pack(request, &Watch::default().run()).unwrap();
+}
+
+fn in_place(folder: &Path) -> Request {
+    request(&folder.join("LAB"))
+}
+
+#[test]
+fn a_pack_in_place_that_is_stopped_anywhere_is_finished_by_the_next_run() {
+    let source = tempfile::tempdir().unwrap();
+    small_labs::three_levels(source.path(), DiskFormat::Vhdx);
+    let original = tree(source.path());
+    let steps = stop_everywhere(
+        |folder| copy(source.path(), &folder.join("LAB")),
+        |folder| pack::pack(&in_place(folder), &Watch::default().run()).map(drop),
+        |folder, step, _| {
+            let lab = folder.join("LAB");
+            again(&in_place(folder));
+            assert!(!lab.join("labpack.journal").exists(), "step {step}");
+            assert_eq!(manifest_of(&lab).ref_disks.len(), 2, "step {step}");
+            restored(&lab);
+            let mut after = tree(&lab);
+            let mut before = original.clone();
+            if step < 6 {
+                // What is done to the folder before the journal stands counts as its own.
+                after.remove(Path::new(""));
+                before.remove(Path::new(""));
+            }
+            assert_eq!(after, before, "step {step}");
+        },
+    );
+    assert!(steps > 30, "{steps}");
+}
+
+#[test]
+fn a_restore_that_is_stopped_anywhere_is_finished_by_the_next_one() {
+    let source = tempfile::tempdir().unwrap();
+    small_labs::three_levels(source.path(), DiskFormat::Vhdx);
+    let original = contents(source.path());
+    let restore = |folder: &Path| {
+        let request = RestoreRequest { pack: folder.join("LAB"), ..RestoreRequest::default() };
+        pack::restore(&request, &Watch::default().run()).map(drop)
+    };
+    let steps = stop_everywhere(
+        |folder| {
+            copy(source.path(), &folder.join("LAB"));
+            again(&in_place(folder));
+        },
+        restore,
+        |folder, step, _| {
+            let lab = folder.join("LAB");
+            if lab.join("labpack.journal").exists() || lab.join("labpack.json").exists() {
+                restore(folder).unwrap_or_else(|error| panic!("step {step}: {error:?}"));
+            }
+            assert_eq!(contents(&lab), original, "step {step}");
+        },
+    );
+    assert!(steps > 30, "{steps}");
+}
+
+#[test]
+fn a_pack_to_another_folder_that_is_stopped_anywhere_is_finished_by_the_next_run() {
+    let source = tempfile::tempdir().unwrap();
+    small_labs::three_levels(source.path(), DiskFormat::Vhdx);
+    let original = contents(source.path());
+    let to = |folder: &Path| Request {
+        output: Some(folder.join("pack")),
+        ..request(source.path())
+    };
+    let steps = stop_everywhere(
+        |_| {},
+        |folder| pack::pack(&to(folder), &Watch::default().run()).map(drop),
+        |folder, step, _| {
+            let output = folder.join("pack");
+            pack::pack(&to(folder), &Watch::default().run())
+                .unwrap_or_else(|error| panic!("step {step}: {error:?}"));
+            assert!(!output.join(".labpack-incoming").exists(), "step {step}");
+            assert_eq!(manifest_of(&output).ref_disks.len(), 2, "step {step}");
+            restored(&output);
+            assert_eq!(contents(&output), original, "step {step}");
+        },
+    );
+    assert!(steps > 30, "{steps}");
+}
+
+#[test]
+fn an_interrupted_run_changes_nothing_in_the_export_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let lab = folder.path().join("LAB");
+    small_labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
+    let before = tree(&lab);
+    let watch = Watch::default();
+    watch.interrupt();
+    let stopped = pack::pack(&request(&lab), &watch.run());
+    assert!(stopped.is_err());
+    assert_eq!(tree(&lab), before);
+    again(&request(&lab));
+    restored(&lab);
+    assert_eq!(tree(&lab), before);
+}
