@@ -24,7 +24,7 @@ use super::{
     tool,
 };
 use crate::{
-    base::{ContentId, RelPath, ReadAt, Run},
+    base::{ContentId, DiskId, ReadAt, RelPath, Run},
     fs::{self, Entry, FolderLock, SourceFile},
     manifest::{self, Manifest, StorePlace},
     plan::{Lab, LabFile, Origin, PackPlan, Planner, Rules},
@@ -147,6 +147,7 @@ impl Job<'_> {
             root: None,
             waiting,
             obsolete: self.obsolete(&plan),
+            obsolete_folders: self.obsolete_folders(&plan),
             unused,
             plan: plan.clone(),
         };
@@ -206,6 +207,14 @@ impl Job<'_> {
         old.filter(|path| !new.contains(&path.folded())).cloned().collect()
     }
 
+    fn obsolete_folders(&self, plan: &PackPlan) -> Vec<RelPath> {
+        let new = plan.manifest.folders.iter().map(|folder| folder.path.folded());
+        let new: HashSet<String> = new.collect();
+        let old = self.earlier.iter().flat_map(|manifest| &manifest.folders);
+        let old = old.map(|folder| &folder.path);
+        old.filter(|path| !new.contains(&path.folded())).cloned().collect()
+    }
+
     /// RefDisks that the new manifest does not name, and that no other lab lives off.
     fn unused(&self, plan: &PackPlan, shelf: &Shelf) -> Result<Vec<manifest::RefDisk>, PackError> {
         let shared = self.stock.place == StorePlace::Shared;
@@ -243,11 +252,12 @@ impl Job<'_> {
     /// Equal for two files that are most likely one.
     fn look_alike(&self, at: usize) -> Result<LookAlike, PackError> {
         let lab = self.lab();
+        let own_id = |at: usize| Some(lab.files[at].disk.as_ref()?.own_id);
         if let Some(id) = shareable_id(lab, at) {
-            let parent = lab.files[at].parent.and_then(|parent| lab.files[parent].disk.as_ref());
-            return Ok(LookAlike::Disk(id, parent.map(|parent| parent.own_id)));
+            return Ok(LookAlike::Disk(id, lab.files[at].parent.and_then(own_id)));
         }
-        Ok(LookAlike::Sample(sample(&lab.files[at], self.run)?))
+        // Many a VHDX begins and ends with the same bytes as others.
+        Ok(LookAlike::Sample(own_id(at), sample(&lab.files[at], self.run)?))
     }
 
     fn bytes_to_copy(&self, memory: &Memory, expected: &HashSet<usize>) -> u64 {
@@ -288,12 +298,12 @@ const SAMPLE: u64 = 64 * 1024;
 
 #[derive(PartialEq, Eq, Hash)]
 enum LookAlike {
-    Disk(crate::base::DiskId, Option<crate::base::DiskId>),
-    Sample([u8; 32]),
+    Disk(DiskId, Option<DiskId>),
+    Sample(Option<DiskId>, [u8; 32]),
 }
 
 /// The id of a disk that may be shared by link.
-fn shareable_id(lab: &Lab, at: usize) -> Option<crate::base::DiskId> {
+fn shareable_id(lab: &Lab, at: usize) -> Option<DiskId> {
     let disk = lab.files[at].disk.as_ref()?;
     lab.is_shareable(at).then_some(disk.own_id)
 }

@@ -166,10 +166,7 @@ impl Shelf {
         let masked = match &shelved.parent_file {
             None => masked_bytes(&source)?,
             // Whatever paths are in it just now, it counts as it was packed.
-            Some(parent) => {
-                let ranges = canonical_form(&source).ok()?.masks;
-                Masked::after(&ranges, &store_form(&source, parent).ok()?)
-            }
+            Some(parent) => masked_bytes(&source)?.after(&store_form(&source, parent).ok()?),
         };
         Some(Known { disk, masked })
     }
