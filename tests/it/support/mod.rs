@@ -1,6 +1,8 @@
 //! What the tests share: labs to pack, a watch on the work, trees to compare.
 
 pub(crate) mod labs;
+pub(crate) mod verbs;
+pub(crate) mod volume;
 
 use std::{
     collections::BTreeMap,
