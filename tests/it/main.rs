@@ -3,6 +3,7 @@
 
 mod support;
 
+mod counters;
 mod cross_readers;
 mod exports;
 mod pack_again;
@@ -10,3 +11,4 @@ mod pack_in_place;
 mod pack_output;
 mod pack_stopped;
 mod stores;
+mod volumes;

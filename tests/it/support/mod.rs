@@ -2,6 +2,8 @@
 
 pub(crate) mod labs;
 pub(crate) mod small_labs;
+pub(crate) mod verbs;
+pub(crate) mod volume;
 
 use std::{
     collections::BTreeMap,

@@ -1,0 +1,231 @@
+//! What the volumes of a host allow, and what becomes of a lab there.
+//!
+//! Each volume is made for its test; where the system does not allow that, the test says so.
+
+use std::{collections::BTreeSet, path::{Path, PathBuf}};
+
+use labpack::{
+    formats::DiskFormat,
+    pack::PackError,
+    plan::Link,
+    report::{Code, Findings},
+    unpack::{LinkMode, Request, UnpackError},
+};
+
+use crate::support::{bytes_in, labs, tree, verbs, volume::Mounted};
+
+const MIB: u64 = 1024 * 1024;
+
+/// VMs on one parent, and on a chain of three levels.
+fn lab(root: &Path) -> PathBuf {
+    let export = root.join("Lab");
+    labs::on_one_parent(&export.join("two"), DiskFormat::Vhdx, 4);
+    labs::three_levels(&export.join("three"), DiskFormat::Vhd, 3);
+    export
+}
+
+const LEAVES: u64 = 7;
+
+/// The paths below `root`.
+fn names(root: &Path) -> BTreeSet<PathBuf> {
+    tree(root).into_keys().collect()
+}
+
+fn assert_code(findings: &Findings, code: Code) {
+    assert!(findings.errors().any(|finding| finding.code == code), "no {code} in {findings}");
+}
+
+/// Packs and unpacks on one volume that clones blocks.
+fn clones_on(volume: &Mounted) {
+    let (here, scratch) = (volume.path(), tempfile::tempdir().unwrap());
+    let export = lab(scratch.path());
+    let (pack, dest) = (here.join("pack"), here.join("dest"));
+    verbs::pack(&verbs::to(&export, &pack));
+    let before = volume.free();
+    let done = verbs::unpack(&verbs::by(LinkMode::Reflink, &pack, &dest));
+    let grown = before.saturating_sub(volume.free());
+    verbs::must_verify(&dest, None, LEAVES);
+    assert_eq!(done.outcome.link, Link::Reflink);
+    assert!(done.io.cloned > 0, "{:?}", done.io);
+    let shown = bytes_in(&dest);
+    assert!(grown < shown / 8, "{shown} bytes of files took {grown} bytes of the volume");
+    // Each is a file of its own: what is written into one is not in the others.
+    let parents = ["VM 01", "VM 02"].map(|vm| dest.join("two").join(vm).join("Virtual Hard Disks/Template.vhdx"));
+    std::fs::set_permissions(&parents[0], std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let untouched = std::fs::read(&parents[1]).unwrap();
+    std::fs::write(&parents[0], b"spoilt").unwrap();
+    assert!(std::fs::read(&parents[1]).unwrap() == untouched, "a write into one clone shows in another");
+}
+
+#[test]
+fn on_btrfs_parents_are_block_clones_that_take_no_room() {
+    let Some(volume) = Mounted::btrfs() else { return };
+    clones_on(&volume);
+}
+
+#[test]
+fn on_xfs_parents_are_block_clones_that_take_no_room() {
+    let Some(volume) = Mounted::xfs() else { return };
+    clones_on(&volume);
+}
+
+#[test]
+fn where_source_and_output_share_a_cloning_volume_a_pack_takes_little_room() {
+    let Some(volume) = Mounted::btrfs() else { return };
+    let export = lab(&volume.path());
+    let before = volume.free();
+    let pack = volume.path().join("pack");
+    let done = verbs::pack(&verbs::to(&export, &pack));
+    let grown = before.saturating_sub(volume.free());
+    assert!(done.io.cloned > 0, "{:?}", done.io);
+    assert!(grown < bytes_in(&pack) / 8, "{} bytes of pack took {grown}", bytes_in(&pack));
+    verbs::must_verify(&pack, None, LEAVES);
+}
+
+#[test]
+fn on_ntfs_hard_links_and_symbolic_links_give_sound_chains() {
+    let Some(volume) = Mounted::ntfs() else { return };
+    let here = volume.path();
+    let export = lab(&here);
+    let pack = here.join("pack");
+    verbs::pack(&verbs::to(&export, &pack));
+    for link in [LinkMode::Hardlink, LinkMode::Symlink] {
+        let dest = here.join(link.to_string());
+        let done = verbs::unpack(&verbs::by(link, &pack, &dest));
+        assert!(done.outcome.counts.links_made >= LEAVES, "{link}: {:?}", done.outcome.counts);
+        verbs::must_verify(&dest, None, LEAVES);
+    }
+    verbs::pack(&verbs::here(&export));
+    verbs::restore(&export);
+    verbs::must_verify(&export, None, LEAVES);
+}
+
+/// A pack on one volume, and another volume for the store.
+struct TwoVolumes {
+    first: Mounted,
+    second: Mounted,
+    pack: PathBuf,
+}
+
+impl TwoVolumes {
+    fn make() -> Option<Self> {
+        let (first, second) = (Mounted::tmpfs(300)?, Mounted::tmpfs(100)?);
+        let export = lab(&first.path());
+        let pack = first.path().join("pack");
+        verbs::pack(&verbs::to(&export, &pack));
+        Some(Self { first, second, pack })
+    }
+
+    fn request(&self, link: LinkMode) -> Request {
+        let dest = self.first.path().join(link.to_string());
+        let store = Some(self.second.path().join("store"));
+        Request { store, ..verbs::by(link, &self.pack, &dest) }
+    }
+}
+
+#[test]
+fn with_the_store_on_another_volume_symlink_and_relocate_give_sound_chains() {
+    let Some(volumes) = TwoVolumes::make() else { return };
+    for link in [LinkMode::Symlink, LinkMode::Relocate] {
+        let request = volumes.request(link);
+        verbs::unpack(&request);
+        let store = request.store.unwrap();
+        verbs::must_verify(&request.dest, Some(&store), LEAVES);
+        let copies = names(&volumes.first.path().join(link.to_string()));
+        assert!(copies.iter().all(|path| !path.starts_with("RefDisk")), "{link}: {copies:?}");
+    }
+}
+
+#[test]
+fn a_way_that_cannot_cross_volumes_is_refused_by_name_and_nothing_is_written() {
+    let Some(volumes) = TwoVolumes::make() else { return };
+    let before = (names(&volumes.first.path()), names(&volumes.second.path()));
+    for link in [LinkMode::Hardlink, LinkMode::Reflink] {
+        let refused = verbs::try_unpack(&volumes.request(link));
+        let Err(UnpackError::Refused(findings)) = refused else { panic!("{link} was not refused") };
+        assert_code(&findings, Code::LinkUnavailable);
+        assert_eq!((names(&volumes.first.path()), names(&volumes.second.path())), before, "{link}");
+    }
+}
+
+#[test]
+fn auto_takes_a_symbolic_link_across_volumes_and_says_why() {
+    let Some(volumes) = TwoVolumes::make() else { return };
+    let done = verbs::unpack(&volumes.request(LinkMode::Auto));
+    assert_eq!(done.outcome.link, Link::Symlink, "{}", done.outcome.why);
+    for said in ["no reflink", "no hardlink", "another volume"] {
+        assert!(done.outcome.why.contains(said), "`{said}` is not in: {}", done.outcome.why);
+    }
+}
+
+/// Unpacks on `volume` and lets labpack choose.
+fn chosen_on(volume: &Mounted) -> (Link, String) {
+    let scratch = tempfile::tempdir().unwrap();
+    let (export, pack) = (lab(scratch.path()), scratch.path().join("pack"));
+    verbs::pack(&verbs::to(&export, &pack));
+    let dest = volume.path().join("dest");
+    let done = verbs::unpack(&verbs::by(LinkMode::Auto, &pack, &dest));
+    verbs::must_verify(&dest, None, LEAVES);
+    (done.outcome.link, done.outcome.why)
+}
+
+#[test]
+fn auto_takes_block_clones_on_btrfs_and_xfs_and_says_why() {
+    for volume in [Mounted::btrfs(), Mounted::xfs()].into_iter().flatten() {
+        let (link, why) = chosen_on(&volume);
+        assert_eq!(link, Link::Reflink, "{why}");
+        assert!(why.contains("clone"), "{why}");
+    }
+}
+
+#[test]
+fn auto_takes_hard_links_where_blocks_cannot_be_cloned_and_says_why() {
+    for volume in [Mounted::tmpfs(200), Mounted::ntfs()].into_iter().flatten() {
+        let (link, why) = chosen_on(&volume);
+        assert_eq!(link, Link::Hardlink, "{why}");
+        assert!(why.contains("no reflink"), "{why}");
+    }
+}
+
+#[test]
+fn an_unpack_that_does_not_fit_is_refused_before_anything_is_written() {
+    let Some(volume) = Mounted::tmpfs(4) else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let (export, pack) = (lab(scratch.path()), scratch.path().join("pack"));
+    verbs::pack(&verbs::to(&export, &pack));
+    assert!(bytes_in(&pack) > 8 * MIB);
+    for link in [LinkMode::Auto, LinkMode::Hardlink, LinkMode::Copy] {
+        let refused = verbs::try_unpack(&verbs::by(link, &pack, &volume.path().join("dest")));
+        let Err(UnpackError::Refused(findings)) = refused else { panic!("{link} was not refused") };
+        assert_code(&findings, Code::NoSpace);
+        assert_eq!(names(&volume.path()).len(), 1, "{link} left something");
+    }
+}
+
+#[test]
+fn a_pack_that_does_not_fit_is_refused_before_anything_is_written() {
+    let Some(volume) = Mounted::tmpfs(4) else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let export = lab(scratch.path());
+    let before = tree(&export);
+    let refused = verbs::try_pack(&verbs::to(&export, &volume.path().join("pack")));
+    let Err(PackError::Refused(findings)) = refused else { panic!("it was not refused") };
+    assert_code(&findings, Code::NoSpace);
+    assert_eq!(names(&volume.path()).len(), 1, "something was left");
+    assert_eq!(tree(&export), before);
+}
+
+#[test]
+fn an_in_place_pack_refuses_a_store_on_a_full_volume_before_anything_is_changed() {
+    let Some(volume) = Mounted::tmpfs(4) else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let export = lab(scratch.path());
+    let before = tree(&export);
+    let mut request = verbs::here(&export);
+    request.store = Some(volume.path().join("store"));
+    let refused = verbs::try_pack(&request);
+    let Err(PackError::Refused(findings)) = refused else { panic!("it was not refused") };
+    assert_code(&findings, Code::NoSpace);
+    assert_eq!(tree(&export), before);
+    assert_eq!(names(&volume.path()).len(), 1, "something was left");
+}
