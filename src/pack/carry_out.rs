@@ -40,9 +40,8 @@ impl Carrier<'_> {
     pub(super) fn carry_out(&self) -> Result<Findings, PackError> {
         let entries = &self.work.plan.entries;
         self.run.progress.begin("packing", entries.len() as u64, 0);
-        if !entries.is_empty() {
-            fs::create_dir_all(self.store())?;
-        }
+        clear_temps(self.pack, self.manifest())?;
+        let store = self.open_store()?;
         for entry in entries {
             self.run.go_on()?;
             self.run.progress.file(&entry.file);
@@ -51,7 +50,9 @@ impl Carrier<'_> {
         if self.work.mode == Mode::Output {
             self.place_copies()?;
         }
-        self.register()?;
+        if let Some(store) = store {
+            self.register(&store)?;
+        }
         self.write_manifest()?;
         let kept = self.clear_away()?;
         self.set_folder_times()?;
@@ -100,12 +101,20 @@ impl Carrier<'_> {
         Ok(fs::rename_new(&temp, &target)?)
     }
 
-    /// Takes the RefDisks down in the store's index, and that this pack uses them.
-    fn register(&self) -> Result<(), PackError> {
+    /// Opens the store, if one is needed, and gives it an index before anything enters: RefDisks
+    /// without one would be read to find out what they are.
+    fn open_store(&self) -> Result<Option<Store>, PackError> {
         if self.manifest().ref_disks.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let store = Store::create(self.store(), self.run)?;
+        fs::remove_stale_temps(self.store())?;
+        store.register_use(&[], self.pack, self.run)?;
+        Ok(Some(store))
+    }
+
+    /// Takes the RefDisks down in the store's index, and that this pack uses them.
+    fn register(&self, store: &Store) -> Result<(), PackError> {
         for entry in &self.work.plan.entries {
             let disk = self.ref_disk(&entry.id)?;
             let Entry::File(stamp) = fs::look(&store.path_of(&disk.file))? else { continue };
@@ -190,6 +199,7 @@ impl Carrier<'_> {
         for folder in &self.manifest().folders {
             fs::create_dir_all(&folder.path.below(self.pack))?;
         }
+        self.dress_copies()?;
         let staging = self.staging();
         for copy in &self.work.waiting {
             self.run.go_on()?;
@@ -199,6 +209,19 @@ impl Carrier<'_> {
                 && fs::look(&waiting)? != Entry::Missing
             {
                 self.place_copy(file, &waiting)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies that stay may have got another time or other attributes in the export.
+    fn dress_copies(&self) -> Result<(), PackError> {
+        for file in self.manifest().files().filter(|file| file.place == Place::Pack) {
+            let path = file.path.below(self.pack);
+            if let Entry::File(stamp) = fs::look(&path)?
+                && !(stamp.modified.same(file.modified) && stamp.attributes == file.attributes)
+            {
+                fs::set_times_and_attributes(&path, file.modified, file.attributes)?;
             }
         }
         Ok(())
@@ -283,15 +306,9 @@ impl Carrier<'_> {
         for path in &self.work.obsolete {
             fs::remove_file(&path.below(self.pack))?;
         }
-        let kept: std::collections::HashSet<RelPath> =
-            self.manifest().folders.iter().map(|folder| folder.path.clone()).collect();
-        let mut folders: Vec<RelPath> = Vec::new();
-        for path in &self.work.obsolete {
-            folders.extend(std::iter::successors(path.folder(), RelPath::folder));
-        }
+        let mut folders: Vec<&RelPath> = self.work.obsolete_folders.iter().collect();
         folders.sort();
-        folders.dedup();
-        for folder in folders.iter().rev().filter(|folder| !kept.contains(*folder)) {
+        for folder in folders.iter().rev() {
             fs::remove_empty_folder(&folder.below(self.pack))?;
         }
         for disk in &self.work.unused {
@@ -365,6 +382,15 @@ impl Carrier<'_> {
     pub(super) fn is_written(&self) -> Result<bool, PackError> {
         Ok(super::earlier::read_manifest(self.pack)?.as_ref() == Some(self.manifest()))
     }
+}
+
+/// Removes temporary files that an interrupted run left in a pack.
+pub(super) fn clear_temps(pack: &Path, manifest: &Manifest) -> Result<(), PackError> {
+    fs::remove_stale_temps(pack)?;
+    for folder in &manifest.folders {
+        fs::remove_stale_temps(&folder.path.below(pack))?;
+    }
+    Ok(())
 }
 
 /// Makes an occurrence of a RefDisk of the RefDisk itself, which stands at `temp`.

@@ -15,7 +15,7 @@ use super::{
     staging::Staging,
 };
 use crate::{
-    base::{ContentId, Patch, ReadAt, Run},
+    base::{ByteRange, ContentId, Patch, Payload, ReadAt, Run},
     formats::{CanonicalForm, canonical_form, store_form},
     fs::{
         CanonicalHasher, ContentHasher, FileKey, FsError, MaskCapture, PatchedHasher, Sink,
@@ -255,6 +255,9 @@ impl Ask {
         }
         let parent = parent?;
         let patch = store_form(source, parent).ok()?;
+        if !changes_masked_bytes_alone(source, &form, &patch)? {
+            return None;
+        }
         Some(Self { form, store: Some((parent.to_owned(), patch)) })
     }
 
@@ -274,6 +277,33 @@ impl Ask {
         let (canonical, masked) = (known.canonical?, masked_bytes(source)?);
         Some(Identity { canonical, masked, store_form })
     }
+}
+
+/// Tells whether a patch leaves every byte that is not masked as it is: only then do the masked
+/// bytes bring a file back from its store form. `None` where the file cannot be read.
+fn changes_masked_bytes_alone(
+    source: &dyn ReadAt,
+    form: &CanonicalForm,
+    patch: &Patch,
+) -> Option<bool> {
+    if patch.new_len.is_some_and(|len| len != source.len()) {
+        return Some(false);
+    }
+    for write in patch.writes().filter(|write| matches!(write.payload, Payload::Bytes(_))) {
+        // As long as bytes that are in memory already.
+        let mut before = vec![0; usize::try_from(write.len()).ok()?];
+        source.read_exact_at(&mut before, write.offset).ok()?;
+        let mut after = before.clone();
+        patch.apply(write.offset, &mut after);
+        form.mask(write.offset, &mut before);
+        form.mask(write.offset, &mut after);
+        if before != after {
+            return Some(false);
+        }
+    }
+    let zeroed = patch.writes().filter(|write| matches!(write.payload, Payload::Zeros(_)));
+    let mut zeroed = zeroed.filter_map(|write| ByteRange::new(write.offset, write.len()));
+    Some(zeroed.all(|range| range.is_empty() || form.masks.iter().any(|mask| mask.contains(range))))
 }
 
 /// Reads a file once, for everything that is asked.

@@ -112,6 +112,7 @@ impl Made {
             root: self.root,
             waiting: Vec::new(),
             obsolete: Vec::new(),
+            obsolete_folders: Vec::new(),
             unused: Vec::new(),
         };
         journal::write(root, Deed::Pack(Box::new(work)))?;

@@ -63,6 +63,8 @@ pub(super) struct Work {
     pub(super) waiting: Vec<Waiting>,
     /// Files of the last pack that this one has no more.
     pub(super) obsolete: Vec<RelPath>,
+    /// Folders of the last pack that this one has no more; they go if they are empty.
+    pub(super) obsolete_folders: Vec<RelPath>,
     /// RefDisks of the last pack that this one has no more.
     pub(super) unused: Vec<RefDisk>,
 }

@@ -23,6 +23,7 @@ mod error;
 mod in_place;
 mod journal;
 mod layout;
+mod others;
 mod outcome;
 mod output;
 mod preflight;

@@ -24,7 +24,7 @@ use super::{
     tool,
 };
 use crate::{
-    base::{ContentId, RelPath, ReadAt, Run},
+    base::{ContentId, DiskId, ReadAt, RelPath, Run},
     fs::{self, Entry, FolderLock, SourceFile},
     manifest::{self, Manifest, StorePlace},
     plan::{Lab, LabFile, Origin, PackPlan, Planner, Rules},
@@ -111,7 +111,8 @@ impl Job<'_> {
         let (plan, reads) = self.read(&reader, &shelf)?;
         let waiting = self.waiting(&plan, &reads, &memory, &reader)?;
         shelf.prove(&plan, self.run)?;
-        self.finish(plan, &reads, waiting)
+        let unused = self.unused(&plan, &shelf)?;
+        self.finish(plan, &reads, waiting, unused)
     }
 
     fn read(&self, reader: &Reader<'_>, shelf: &Shelf) -> Result<(PackPlan, Reads), PackError> {
@@ -132,6 +133,7 @@ impl Job<'_> {
         plan: PackPlan,
         reads: &Reads,
         waiting: Vec<Waiting>,
+        unused: Vec<manifest::RefDisk>,
     ) -> Result<PackPlan, PackError> {
         let lab = self.lab();
         let memory = reads.iter().filter_map(|(&at, read)| {
@@ -145,7 +147,8 @@ impl Job<'_> {
             root: None,
             waiting,
             obsolete: self.obsolete(&plan),
-            unused: self.unused(&plan),
+            obsolete_folders: self.obsolete_folders(&plan),
+            unused,
             plan: plan.clone(),
         };
         journal::write(&self.pack, Deed::Pack(Box::new(work)))?;
@@ -204,13 +207,23 @@ impl Job<'_> {
         old.filter(|path| !new.contains(&path.folded())).cloned().collect()
     }
 
-    fn unused(&self, plan: &PackPlan) -> Vec<manifest::RefDisk> {
-        if self.stock.place == StorePlace::Shared {
-            return Vec::new();
+    fn obsolete_folders(&self, plan: &PackPlan) -> Vec<RelPath> {
+        let new = plan.manifest.folders.iter().map(|folder| folder.path.folded());
+        let new: HashSet<String> = new.collect();
+        let old = self.earlier.iter().flat_map(|manifest| &manifest.folders);
+        let old = old.map(|folder| &folder.path);
+        old.filter(|path| !new.contains(&path.folded())).cloned().collect()
+    }
+
+    /// RefDisks that the new manifest does not name, and that no other lab lives off.
+    fn unused(&self, plan: &PackPlan, shelf: &Shelf) -> Result<Vec<manifest::RefDisk>, PackError> {
+        let shared = self.stock.place == StorePlace::Shared;
+        if shared || !shelf.needed_elsewhere(&self.pack, self.stock.place)?.is_empty() {
+            return Ok(Vec::new());
         }
         let kept: HashSet<&String> = plan.manifest.ref_disks.iter().map(|disk| &disk.file).collect();
         let old = self.earlier.iter().flat_map(|manifest| &manifest.ref_disks);
-        old.filter(|disk| !kept.contains(&disk.file)).cloned().collect()
+        Ok(old.filter(|disk| !kept.contains(&disk.file)).cloned().collect())
     }
 
     /// Files that will most likely be stored as another file, or stand in the store already. Those
@@ -239,11 +252,12 @@ impl Job<'_> {
     /// Equal for two files that are most likely one.
     fn look_alike(&self, at: usize) -> Result<LookAlike, PackError> {
         let lab = self.lab();
+        let own_id = |at: usize| Some(lab.files[at].disk.as_ref()?.own_id);
         if let Some(id) = shareable_id(lab, at) {
-            let parent = lab.files[at].parent.and_then(|parent| lab.files[parent].disk.as_ref());
-            return Ok(LookAlike::Disk(id, parent.map(|parent| parent.own_id)));
+            return Ok(LookAlike::Disk(id, lab.files[at].parent.and_then(own_id)));
         }
-        Ok(LookAlike::Sample(sample(&lab.files[at], self.run)?))
+        // Many a VHDX begins and ends with the same bytes as others.
+        Ok(LookAlike::Sample(own_id(at), sample(&lab.files[at], self.run)?))
     }
 
     fn bytes_to_copy(&self, memory: &Memory, expected: &HashSet<usize>) -> u64 {
@@ -284,12 +298,12 @@ const SAMPLE: u64 = 64 * 1024;
 
 #[derive(PartialEq, Eq, Hash)]
 enum LookAlike {
-    Disk(crate::base::DiskId, Option<crate::base::DiskId>),
-    Sample([u8; 32]),
+    Disk(DiskId, Option<DiskId>),
+    Sample(Option<DiskId>, [u8; 32]),
 }
 
 /// The id of a disk that may be shared by link.
-fn shareable_id(lab: &Lab, at: usize) -> Option<crate::base::DiskId> {
+fn shareable_id(lab: &Lab, at: usize) -> Option<DiskId> {
     let disk = lab.files[at].disk.as_ref()?;
     lab.is_shareable(at).then_some(disk.own_id)
 }

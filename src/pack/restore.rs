@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     PackError, RestoreOutcome, RestoreRequest,
-    carry_out::{put_back, residue_patch, restore_root},
+    carry_out::{clear_temps, put_back, residue_patch, restore_root},
     earlier::{Stock, read_manifest},
     journal::{self, Deed},
     layout::{JOURNAL, LOCK, SEEN, moving},
@@ -154,7 +154,7 @@ impl<'a> Job<'a> {
             }
         }
         let mut job = Self { pack, stock, manifest, shelf, shares: Vec::new(), run };
-        let mut findings = Findings::default();
+        let mut findings = shelf.needed_elsewhere(pack, stock.place)?;
         for disk in &manifest.ref_disks {
             let mut files = users.remove(&disk.id).unwrap_or_default();
             files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -240,6 +240,7 @@ impl<'a> Job<'a> {
     fn carry_out(&self) -> Result<(), PackError> {
         let bytes = self.shares.iter().map(|share| share.disk.length).sum();
         self.run.progress.begin("restoring", self.shares.len() as u64, bytes);
+        clear_temps(self.pack, self.manifest)?;
         for folder in &self.manifest.folders {
             fs::create_dir_all(&folder.path.below(self.pack))?;
         }
@@ -376,8 +377,10 @@ fn clean_up(
     run: &Run<'_>,
 ) -> Result<(), PackError> {
     run.go_on()?;
+    fs::remove_stale_temps(pack)?;
     fs::remove_file(&pack.join(SEEN))?;
     if stock.place == StorePlace::Own {
+        fs::remove_stale_temps(&stock.folder)?;
         fs::remove_file(&stock.folder.join(INDEX_NAME))?;
         fs::remove_file(&stock.folder.join(crate::store::LOCK_NAME))?;
         if matches!(fs::look(&stock.folder)?, Entry::Folder(_)) {

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{PackError, earlier::Stock};
+use super::{PackError, earlier::Stock, others};
 use crate::{
     base::{CanonicalId, ContentId, DiskId, IoMeter, Patch, ReadAt, Run},
     formats::{canonical_form, store_form},
@@ -134,6 +134,20 @@ impl Shelf {
         patch.unwrap_or_default()
     }
 
+    /// Returns an error for each other lab that uses the pack's own store.
+    pub(super) fn needed_elsewhere(
+        &self,
+        pack: &Path,
+        place: StorePlace,
+    ) -> Result<Findings, PackError> {
+        let mut findings = Findings::default();
+        if let (Some(store), StorePlace::Own) = (&self.store, place) {
+            let users = others::users(store, pack)?;
+            findings.extend(users.iter().map(|user| others::in_use_by(user, pack)));
+        }
+        Ok(findings)
+    }
+
     /// Takes down that a pack uses nothing in the store any more.
     pub(super) fn leave(&self, pack: &Path, run: &Run<'_>) -> Result<(), PackError> {
         match &self.store {
@@ -152,10 +166,7 @@ impl Shelf {
         let masked = match &shelved.parent_file {
             None => masked_bytes(&source)?,
             // Whatever paths are in it just now, it counts as it was packed.
-            Some(parent) => {
-                let ranges = canonical_form(&source).ok()?.masks;
-                Masked::after(&ranges, &store_form(&source, parent).ok()?)
-            }
+            Some(parent) => masked_bytes(&source)?.after(&store_form(&source, parent).ok()?),
         };
         Some(Known { disk, masked })
     }

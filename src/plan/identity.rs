@@ -1,7 +1,7 @@
 //! Which files are one disk, and in which bytes they differ all the same.
 
 use crate::{
-    base::{ByteRange, CanonicalId, ContentId, Patch, Payload},
+    base::{ByteRange, CanonicalId, ContentId, Patch},
     manifest::{Residue, Run},
 };
 
@@ -45,22 +45,23 @@ pub struct Masked {
 }
 
 impl Masked {
-    /// Returns the masked bytes as a patch to store form leaves them.
+    /// Returns the masked bytes of a file as a patch leaves them, which changes no others. Bytes
+    /// that it does not write stay what they are.
     #[must_use]
-    pub fn after(ranges: &[ByteRange], patch: &Patch) -> Self {
-        let written = patch.writes().filter_map(|write| match &write.payload {
-            Payload::Bytes(bytes) => ByteRange::new(write.offset, bytes.len() as u64),
-            Payload::Zeros(_) => None,
-        });
-        let mut spans: Vec<ByteRange> = written.collect();
-        spans.sort_unstable();
-        let mut pieces: Vec<(u64, Vec<u8>)> = Vec::new();
-        for span in merge(&spans) {
-            let mut bytes = vec![0; usize::try_from(span.len()).unwrap_or(0)];
-            patch.apply(span.start(), &mut bytes);
-            pieces.push((span.start(), bytes));
+    pub fn after(&self, patch: &Patch) -> Self {
+        let mut pieces = Vec::new();
+        let mut window = [0; WINDOW as usize];
+        for (offset, len) in self.ranges.iter().flat_map(|&range| windows(range)) {
+            let window = &mut window[..len];
+            window.fill(0);
+            self.fill(offset, window);
+            patch.apply(offset, window);
+            if window.iter().any(|&byte| byte != 0) {
+                pieces.push((offset, window.to_vec()));
+            }
         }
-        Self { ranges: ranges.to_vec(), pieces }
+        let ranges = self.ranges.clone();
+        Self { ranges, pieces }
     }
 
     /// Copies the masked bytes that lie in the window at `offset` over `window`.
@@ -94,6 +95,13 @@ fn merge(ranges: &[ByteRange]) -> Vec<ByteRange> {
 /// How many bytes are compared at once.
 const WINDOW: u64 = 4096;
 
+/// Cuts a range into windows: offset and length.
+fn windows(range: ByteRange) -> impl Iterator<Item = (u64, usize)> {
+    let step = usize::try_from(WINDOW).unwrap_or(usize::MAX);
+    let offsets = (range.start()..range.end()).step_by(step);
+    offsets.map(move |offset| (offset, (range.end() - offset).min(WINDOW) as usize))
+}
+
 /// Returns what to lay over `stored` to get `file`, two files of one canonical digest: they
 /// differ in masked bytes alone, and what only one of them masks is zero in the other.
 #[must_use]
@@ -102,19 +110,14 @@ pub fn residue(file: &Masked, stored: &Masked) -> Residue {
     ranges.sort_unstable();
     let mut runs: Vec<Run> = Vec::new();
     let (mut ours, mut theirs) = ([0; WINDOW as usize], [0; WINDOW as usize]);
-    for range in merge(&ranges) {
-        let mut offset = range.start();
-        while offset < range.end() {
-            let len = (range.end() - offset).min(WINDOW) as usize;
-            let (ours, theirs) = (&mut ours[..len], &mut theirs[..len]);
-            ours.fill(0);
-            theirs.fill(0);
-            file.fill(offset, ours);
-            stored.fill(offset, theirs);
-            if ours != theirs {
-                push_difference(&mut runs, offset, ours, theirs);
-            }
-            offset += len as u64;
+    for (offset, len) in merge(&ranges).into_iter().flat_map(windows) {
+        let (ours, theirs) = (&mut ours[..len], &mut theirs[..len]);
+        ours.fill(0);
+        theirs.fill(0);
+        file.fill(offset, ours);
+        stored.fill(offset, theirs);
+        if ours != theirs {
+            push_difference(&mut runs, offset, ours, theirs);
         }
     }
     Residue(runs)
@@ -200,15 +203,17 @@ mod tests {
     }
 
     #[test]
-    fn the_masked_bytes_after_a_patch_are_those_it_writes() {
-        let ranges = [ByteRange::new(0, 100).unwrap()];
+    fn masked_bytes_after_a_patch_are_those_it_writes_and_those_it_leaves() {
+        let mut bytes: Vec<u8> = (0..=99).collect();
+        let before = masked_of(&bytes, &[(0, 40), (50, 30)]);
         let patch = Patch::single(vec![
-            Write::zeros(ranges[0]),
+            Write::zeros(ByteRange::new(0, 20).unwrap()),
             Write::bytes(10, [1, 2, 3]),
-            Write::bytes(13, [4]),
-            Write::bytes(50, [9]),
+            Write::bytes(60, [9]),
         ]);
-        let after = Masked::after(&ranges, &patch);
-        assert_eq!(after.pieces, [(10, vec![1, 2, 3, 4]), (50, vec![9])]);
+        patch.apply(0, &mut bytes);
+        let after = before.after(&patch);
+        assert!(residue(&masked_of(&bytes, &[(0, 40), (50, 30)]), &after).is_empty());
+        assert_eq!(after.ranges, before.ranges);
     }
 }

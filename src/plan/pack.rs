@@ -226,6 +226,7 @@ impl<'a> Planner<'a> {
         }
         let own_id = lab_file.disk.as_ref().map(|disk| disk.own_id);
         let identity = digest.identity.as_ref();
+        let form = identity.and_then(|identity| identity.store_form.as_ref());
         let key = Key {
             digest: identity.map_or(*digest.content.as_bytes(), |identity| *identity.canonical.as_bytes()),
             own_id,
@@ -240,7 +241,10 @@ impl<'a> Planner<'a> {
         let entry = &mut self.groups[group];
         if entry.members.is_empty() {
             entry.known = is_known;
-            entry.patch = identity.and_then(|i| i.store_form.as_ref()).map(|form| form.patch.clone());
+            entry.patch = form.map(|form| form.patch.clone());
+        } else if !entry.known && form.is_some_and(|form| form.id != entry.disk.id) {
+            // One disk, and yet not one store form: nothing is proved, so nothing is shared.
+            return;
         }
         if let Some(identity) = identity {
             self.masked_of.insert(file, identity.masked.clone());
@@ -498,7 +502,7 @@ fn new_ref_disk(lab: &Lab, at: usize, digest: &Digest, parent: Option<ContentId>
         unknown: Unknown::new(),
     });
     let masked = match (identity, form) {
-        (Some(identity), Some(form)) => Masked::after(&identity.masked.ranges, &form.patch),
+        (Some(identity), Some(form)) => identity.masked.after(&form.patch),
         (Some(identity), None) => identity.masked.clone(),
         (None, _) => Masked::default(),
     };

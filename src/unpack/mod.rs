@@ -33,7 +33,10 @@ pub use outcome::{Counts, Outcome};
 pub use receipt::Receipt;
 pub use request::{LinkMode, ParseLinkModeError, Request};
 
-use std::{path::Path, time::Instant};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use self::{
     places::Places,
@@ -55,8 +58,22 @@ const LOCK: &str = ".labpack.lock";
 /// Any other error leaves what was done so far; the same call goes on from there.
 pub fn unpack(request: &Request, run: &Run<'_>) -> Result<Outcome, UnpackError> {
     let start = Instant::now();
-    let places = Places::of(request)?;
+    let mut places = Places::of(request)?;
     let manifest = preflight::read_manifest(&places)?;
+    let held = if request.dry_run {
+        None
+    } else {
+        Some(Held::take(&places.dest, run)?)
+    };
+    let mut memory = Memory::read(&places.dest)?;
+    places.stay_with(&memory);
+    let ready = match preflight::check(request, &places, &manifest, &mut memory, run) {
+        Ok(ready) => ready,
+        Err(error) => {
+            held.map_or(Ok(()), Held::give_up)?;
+            return Err(error);
+        }
+    };
     let scene = Scene {
         places: &places,
         manifest: &manifest,
@@ -64,34 +81,25 @@ pub fn unpack(request: &Request, run: &Run<'_>) -> Result<Outcome, UnpackError> 
         run,
     };
     if request.dry_run {
-        let mut memory = Memory::read(&places.dest)?;
-        let ready = preflight::check(request, &places, &manifest, &mut memory, run)?;
         return Ok(scene.planned(ready));
     }
-    let held = Held::take(&places.dest, run)?;
-    let mut memory = Memory::read(&places.dest)?;
-    match preflight::check(request, &places, &manifest, &mut memory, run) {
-        Ok(ready) => Work { scene, memory }.carry_out(ready),
-        Err(error) => {
-            held.give_up()?;
-            Err(error)
-        }
-    }
+    Work { scene, memory }.carry_out(ready)
 }
 
 /// The destination, held against other processes.
-struct Held<'a> {
+struct Held {
     lock: FolderLock,
-    dest: &'a Path,
+    dest: PathBuf,
     /// Whether the folder was made for this.
     made: bool,
 }
 
-impl<'a> Held<'a> {
-    fn take(dest: &'a Path, run: &Run<'_>) -> Result<Self, UnpackError> {
+impl Held {
+    fn take(dest: &Path, run: &Run<'_>) -> Result<Self, UnpackError> {
         let made = fs::look(dest)? == Entry::Missing;
         fs::create_dir_all(dest)?;
         let lock = FolderLock::acquire(&dest.join(LOCK), run)?;
+        let dest = dest.to_owned();
         Ok(Self { lock, dest, made })
     }
 
@@ -100,7 +108,7 @@ impl<'a> Held<'a> {
         drop(self.lock);
         if self.made {
             fs::remove_file(&self.dest.join(LOCK))?;
-            fs::remove_empty_folder(self.dest)?;
+            fs::remove_empty_folder(&self.dest)?;
         }
         Ok(())
     }

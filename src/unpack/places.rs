@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Request, UnpackError};
+use super::{Request, UnpackError, receipt::Memory};
 use crate::{
     base::{ContentId, RelPath},
     fs::{self, Entry},
@@ -36,6 +36,20 @@ impl Places {
             named_store: store,
             windows_dest: request.windows_dest.clone(),
         })
+    }
+
+    /// Stays with the store of the last run, unless another was named.
+    pub(super) fn stay_with(&mut self, memory: &Memory) {
+        if self.named_store.is_none() {
+            self.named_store.clone_from(&memory.store);
+        }
+    }
+
+    /// The store as a receipt has it.
+    pub(super) fn store_in_receipt(&self) -> PathBuf {
+        let store = self.store();
+        let inside = store.strip_prefix(&self.dest).map(Path::to_owned);
+        inside.unwrap_or(store)
     }
 
     /// The store that the destination's VMs will use.

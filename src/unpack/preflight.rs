@@ -17,10 +17,9 @@ use crate::{
     manifest::{self, Manifest, Place},
     plan::{FileSource, Link, RefDiskAction, Roots, UnpackPlan, Wanted},
     report::{Code, Finding, Findings},
+    store::JOURNAL_NAME,
 };
 
-/// The journal of a pack in place.
-const JOURNAL: &str = "labpack.journal";
 /// Windows' programs take no longer paths as a rule.
 const LONG: usize = 260;
 
@@ -140,11 +139,11 @@ fn check_pack(
     manifest: &Manifest,
     findings: &mut Findings,
 ) -> Result<(), UnpackError> {
-    if fs::look(&places.pack.join(JOURNAL))? != Entry::Missing {
+    if fs::look(&places.pack.join(JOURNAL_NAME))? != Entry::Missing {
         findings.push(
             Finding::error(
                 Code::UnfinishedRun,
-                JOURNAL,
+                JOURNAL_NAME,
                 "the pack is not finished, or being restored",
             )
             .next("run the same `labpack pack` or `labpack restore` again; it goes on"),

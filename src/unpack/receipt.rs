@@ -34,7 +34,8 @@ pub struct Receipt {
     pub created: String,
     /// The pack, as an absolute path of this system.
     pub pack: String,
-    /// The store, as an absolute path of this system; absent where no disk is shared.
+    /// The store: from the destination if it is in it, else as an absolute path of this system;
+    /// absent where no disk is shared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<String>,
     /// How VMs come to their shared parents.
@@ -137,6 +138,7 @@ enum Line {
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     pub(super) link: Option<Link>,
+    pub(super) store: Option<PathBuf>,
     pub(super) files: BTreeMap<RelPath, FileRecord>,
     pub(super) links: BTreeMap<RelPath, LinkRecord>,
     pub(super) intents: HashMap<RelPath, Intent>,
@@ -152,6 +154,7 @@ impl Memory {
         if let Some(receipt) = Receipt::read(dest)? {
             memory.finished = true;
             memory.link = Some(receipt.link);
+            memory.store = receipt.store.map(|store| dest.join(store));
             memory.files.extend(
                 receipt
                     .files

@@ -27,7 +27,11 @@ impl Request {
     /// Unpacks `pack` to `dest`, everything else as it is by default.
     #[must_use]
     pub fn new(pack: impl Into<PathBuf>, dest: impl Into<PathBuf>) -> Self {
-        Self { pack: pack.into(), dest: dest.into(), ..Self::default() }
+        Self {
+            pack: pack.into(),
+            dest: dest.into(),
+            ..Self::default()
+        }
     }
 }
 

@@ -184,7 +184,7 @@ impl Work<'_> {
 
     fn write_receipt(&self, plan: &UnpackPlan, findings: &mut Findings) -> Result<(), UnpackError> {
         let places = self.scene.places;
-        let store = (!plan.ref_disks.is_empty()).then(|| places.store());
+        let store = (!plan.ref_disks.is_empty()).then(|| places.store_in_receipt());
         let mut receipt = Receipt::new(&places.pack, store.as_deref(), plan.link);
         receipt.ref_disks = plan.ref_disks.iter().map(|step| step.id).collect();
         let files = plan.files.iter().map(|step| &step.path);

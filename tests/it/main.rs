@@ -9,3 +9,4 @@ mod pack_again;
 mod pack_in_place;
 mod pack_output;
 mod pack_stopped;
+mod stores;

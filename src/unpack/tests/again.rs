@@ -38,6 +38,21 @@ fn a_second_run_writes_nothing_and_reads_no_content() {
     }
 }
 
+#[test]
+fn a_second_run_stays_with_the_store_that_was_named() {
+    let lab = Lab::of(DiskFormat::Vhd);
+    let store = lab.root.path().join("host store");
+    let first = Request {
+        store: Some(store.clone()),
+        ..request(&lab, LinkMode::Relocate)
+    };
+    done(&first);
+    let outcome = done(&request(&lab, LinkMode::Auto));
+    assert_eq!(outcome.store, Some(store.display().to_string()));
+    assert_eq!(outcome.counts.files_written, 0);
+    assert!(!lab.dest().join("RefDisk").exists());
+}
+
 /// As a VM that ran: bytes at the end of the first block, and a new time.
 fn use_disk(lab: &Lab) -> (PathBuf, Vec<u8>) {
     let leaf = lab.leaf("DC01");

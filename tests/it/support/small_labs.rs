@@ -138,6 +138,18 @@ pub(crate) fn three_levels(root: &Path, format: DiskFormat) {
     lab.done();
 }
 
+/// As [`three_levels`], with two VMs and no more in them than that takes.
+pub(crate) fn small(root: &Path, format: DiskFormat) {
+    let lab = Builder::new(root, format);
+    for (number, vm) in [(1, "A"), (2, "B 2")] {
+        lab.vm(vm);
+        let base = lab.base(vm, "base", 200);
+        let mid = lab.child(vm, &named("mid", format), 100, &base);
+        lab.child(vm, &named(vm, format), number, &mid);
+    }
+    lab.done();
+}
+
 /// Two VMs with a checkpoint each, on copies of one parent.
 pub(crate) fn checkpoints(root: &Path) {
     let lab = Builder::new(root, DiskFormat::Vhdx);
