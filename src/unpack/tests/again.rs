@@ -1,4 +1,4 @@
-use std::{io, os, path::PathBuf};
+use std::{io, path::PathBuf};
 
 use super::{
     carry_out, done,
@@ -268,7 +268,7 @@ fn a_link_that_leads_elsewhere_now_is_not_touched() {
         .unwrap()
         .below(&lab.dest());
     std::fs::remove_file(&link).unwrap();
-    os::unix::fs::symlink("/etc/hostname", &link).unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", &link).unwrap();
     let findings = super::refused(&Request {
         reset: true,
         ..request(&lab, LinkMode::Auto)
