@@ -1,6 +1,6 @@
 //! Bytes → what a disk says about itself.
 //!
-//! Readers take any [`ReadAt`](crate::base::ReadAt), trust nothing they find, allocate nothing
+//! Readers take any [`ReadAt`], trust nothing they find, allocate nothing
 //! from an unchecked length and open no other file: who the parent is, this stage only quotes.
 //! [`vhd`] and [`vhdx`] hold the two formats; what both can do is here, whichever the format is:
 //!
@@ -8,7 +8,7 @@
 //! * [`check_blocks`]: does every allocated block lie inside the file, over nothing else;
 //! * [`open_layer`]: where the data of each virtual byte is ([`Layer`]), for reading a chain;
 //! * [`canonical_form`]: which bytes a relocation may touch ([`CanonicalForm`]);
-//! * [`relink`] and [`store_form`]: the [`Patch`](crate::base::Patch) that names another parent.
+//! * [`relink`] and [`store_form`]: the [`Patch`] that names another parent.
 
 #![warn(clippy::as_conversions, clippy::arithmetic_side_effects)]
 

@@ -2,7 +2,7 @@
 //!
 //! [`Manifest`] and the types in it are version 1, field by field; the JSON schema is made from
 //! them ([`schema`]). [`read`] trusts nothing: whoever holds a [`Manifest`] that it returned may
-//! rely on every path, reference and sum in it. [`write`] gives the same bytes for the same value.
+//! rely on every path, reference and sum in it. [`write()`] gives the same bytes for the same value.
 //! Which files belong into a manifest, and where it lies, is the business of others; no disk is
 //! touched here.
 
