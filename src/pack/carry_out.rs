@@ -105,7 +105,7 @@ impl Carrier<'_> {
         if self.manifest().ref_disks.is_empty() {
             return Ok(());
         }
-        let store = Store::create(self.store(), self.run)?;
+        let store = self.open_store()?;
         for entry in &self.work.plan.entries {
             let disk = self.ref_disk(&entry.id)?;
             let Entry::File(stamp) = fs::look(&store.path_of(&disk.file))? else { continue };
@@ -114,6 +114,16 @@ impl Carrier<'_> {
         }
         let used: Vec<ContentId> = self.manifest().ref_disks.iter().map(|disk| disk.id).collect();
         Ok(store.register_use(&used, self.pack, self.run)?)
+    }
+
+    /// A store without an index is as a rule one that this pack began: the manifest says whose its
+    /// RefDisks are, and they need not be read to be known.
+    fn open_store(&self) -> Result<Store, PackError> {
+        let folder = self.store();
+        if fs::look(&folder.join(store::INDEX_NAME))? == Entry::Missing {
+            return Ok(Store::rebuild(folder, &[(self.pack, self.manifest())], self.run)?);
+        }
+        Ok(Store::create(folder, self.run)?)
     }
 
     /// Where the bytes of a RefDisk come from.
