@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Mutex,
 };
@@ -27,19 +28,28 @@ use crate::{
 /// Where `root` is no folder that can be read, and when the user stops the work.
 pub fn scan(root: &Path, run: &Run<'_>) -> Result<Inventory, FsError> {
     let root = fs::absolute(root)?;
-    if let Entry::Missing | Entry::File(_) | Entry::Other = fs::look(&root)? {
-        return Err(not_a_folder(root));
+    let found = fs::look(&root)?;
+    if let Entry::Missing | Entry::File(_) | Entry::Other = found {
+        return Err(not_a_folder(root, &found));
     }
     let mut walked = Walked::of(&root, run)?;
     walked.look_into_files(&root, run)?;
     Ok(walked.sort_out(root))
 }
 
-fn not_a_folder(path: PathBuf) -> FsError {
+fn not_a_folder(path: PathBuf, found: &Entry) -> FsError {
+    let (kind, why) = match found {
+        Entry::Missing => (ErrorKind::NotFound, "there is no such folder"),
+        _ => (
+            ErrorKind::NotADirectory,
+            "it is no folder; name the folder that Export-VM wrote to",
+        ),
+    };
+    let source = std::io::Error::new(kind, why);
     FsError::Io {
         action: "read",
         path,
-        source: std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such folder"),
+        source,
     }
 }
 

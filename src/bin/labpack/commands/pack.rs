@@ -56,6 +56,9 @@ fn summary(args: &Pack, pack: &Packed, shell: &Shell<'_>) -> String {
     if pack.resumed {
         text += "finished an interrupted run first\n";
     }
+    if changed_nothing(args, pack) {
+        text += "nothing to do: it is packed already\n";
+    }
     text += &format!(
         "found {found} in {} of {}\n",
         plural(totals.files, "file"),
@@ -72,6 +75,14 @@ fn summary(args: &Pack, pack: &Packed, shell: &Shell<'_>) -> String {
     let share = percent(saved, totals.export_bytes);
     text += &format!("{word} {} of {found} ({share})\n", size(saved));
     text + &next(args, pack)
+}
+
+/// Tells whether an export that is packed in place stands as it would be packed now.
+fn changed_nothing(args: &Pack, pack: &Packed) -> bool {
+    args.output.is_none()
+        && !pack.resumed
+        && pack.stored + pack.removed == 0
+        && pack.totals.ref_disks > 0
 }
 
 /// What a dry run would do, file by file.
