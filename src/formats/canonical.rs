@@ -72,6 +72,11 @@ impl CanonicalForm {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::as_conversions,
+    clippy::arithmetic_side_effects,
+    reason = "a test knows its numbers"
+)]
 mod tests {
     use super::*;
 

@@ -74,10 +74,12 @@ impl Carrier<'_> {
     }
 
     fn ref_disk(&self, id: &ContentId) -> Result<&RefDisk, PackError> {
-        self.manifest().ref_disk(id).ok_or_else(|| PackError::Journal {
-            path: self.pack.join(layout::JOURNAL),
-            why: format!("its manifest has no RefDisk {id}"),
-        })
+        self.manifest()
+            .ref_disk(id)
+            .ok_or_else(|| PackError::Journal {
+                path: self.pack.join(layout::JOURNAL),
+                why: format!("its manifest has no RefDisk {id}"),
+            })
     }
 
     /// Brings a RefDisk into the store. Under its final name it is whole and flushed.
@@ -95,7 +97,10 @@ impl Carrier<'_> {
         if !patch.is_empty() {
             fs::patch_in_place(&temp, &patch, self.run.meter)?;
         }
-        let attributes = Attributes { read_only: true, ..Attributes::default() };
+        let attributes = Attributes {
+            read_only: true,
+            ..Attributes::default()
+        };
         fs::set_times_and_attributes(&temp, disk.modified, attributes)?;
         fs::sync_file(&temp)?;
         Ok(fs::rename_new(&temp, &target)?)
@@ -117,11 +122,18 @@ impl Carrier<'_> {
     fn register(&self, store: &Store) -> Result<(), PackError> {
         for entry in &self.work.plan.entries {
             let disk = self.ref_disk(&entry.id)?;
-            let Entry::File(stamp) = fs::look(&store.path_of(&disk.file))? else { continue };
+            let Entry::File(stamp) = fs::look(&store.path_of(&disk.file))? else {
+                continue;
+            };
             let parent = parent_file(self.manifest(), disk);
             store.register(store::Entry::new(disk, parent, Some(&stamp)), self.run)?;
         }
-        let used: Vec<ContentId> = self.manifest().ref_disks.iter().map(|disk| disk.id).collect();
+        let used: Vec<ContentId> = self
+            .manifest()
+            .ref_disks
+            .iter()
+            .map(|disk| disk.id)
+            .collect();
         Ok(store.register_use(&used, self.pack, self.run)?)
     }
 
@@ -130,7 +142,11 @@ impl Carrier<'_> {
         match self.work.mode {
             Mode::InPlace => entry.from.below(self.pack),
             Mode::Output => {
-                let waiting = self.work.waiting.iter().find(|copy| copy.path == entry.from);
+                let waiting = self
+                    .work
+                    .waiting
+                    .iter()
+                    .find(|copy| copy.path == entry.from);
                 let for_store = waiting.is_some_and(|copy| copy.for_store);
                 self.staging().place(&entry.from, for_store)
             }
@@ -178,20 +194,28 @@ impl Carrier<'_> {
         let found = hasher.finish();
         if found != expected {
             let what = format!("its bytes are {found}, expected {expected}");
-            return Err(PackError::Fs(FsError::Changed { path: from.to_owned(), what }));
+            return Err(PackError::Fs(FsError::Changed {
+                path: from.to_owned(),
+                what,
+            }));
         }
         let modified = self.ref_disk(&entry.id)?.modified;
         let attributes = Attributes::default();
-        copy.finish(&Finish { modified, attributes, existing: Existing::Refuse })?;
+        copy.finish(&Finish {
+            modified,
+            attributes,
+            existing: Existing::Refuse,
+        })?;
         Ok(())
     }
 
     fn digest_of(&self, path: &RelPath) -> Result<ContentId, PackError> {
         let file = self.manifest().files().find(|file| file.path == *path);
-        file.map(|file| file.digest).ok_or_else(|| PackError::Journal {
-            path: self.pack.join(layout::JOURNAL),
-            why: format!("its manifest has no file `{path}`"),
-        })
+        file.map(|file| file.digest)
+            .ok_or_else(|| PackError::Journal {
+                path: self.pack.join(layout::JOURNAL),
+                why: format!("its manifest has no file `{path}`"),
+            })
     }
 
     /// Puts copies of files that stay files to their places in the pack.
@@ -216,7 +240,11 @@ impl Carrier<'_> {
 
     /// Copies that stay may have got another time or other attributes in the export.
     fn dress_copies(&self) -> Result<(), PackError> {
-        for file in self.manifest().files().filter(|file| file.place == Place::Pack) {
+        for file in self
+            .manifest()
+            .files()
+            .filter(|file| file.place == Place::Pack)
+        {
             let path = file.path.below(self.pack);
             if let Entry::File(stamp) = fs::look(&path)?
                 && !(stamp.modified.same(file.modified) && stamp.attributes == file.attributes)
@@ -289,7 +317,11 @@ impl Carrier<'_> {
         let disk = self.ref_disk(&removal.ref_disk)?;
         if !stands(&self.store().join(&disk.file), disk.length)? {
             let message = format!("its RefDisk `{}` is not in the store any more", disk.file);
-            return Ok(Some(Finding::error(Code::MissingRefDisk, &removal.path, message)));
+            return Ok(Some(Finding::error(
+                Code::MissingRefDisk,
+                &removal.path,
+                message,
+            )));
         }
         let held = match SourceFile::open(&path, self.run.meter) {
             Err(FsError::InUse { .. }) => return Ok(Some(in_use(&removal.path))),
@@ -356,10 +388,12 @@ impl Carrier<'_> {
             let from = entry.from.below(self.pack);
             let target = self.store().join(&entry.file);
             let temp = moving(&target);
-            let here = [&temp, &target].into_iter().find(|path| {
-                matches!(fs::look(path), Ok(Entry::File(_)))
-            });
-            let (Some(here), Entry::Missing) = (here, fs::look(&from)?) else { continue };
+            let here = [&temp, &target]
+                .into_iter()
+                .find(|path| matches!(fs::look(path), Ok(Entry::File(_))));
+            let (Some(here), Entry::Missing) = (here, fs::look(&from)?) else {
+                continue;
+            };
             if here == &target {
                 fs::rename_new(&target, &temp)?;
             }
@@ -375,7 +409,13 @@ impl Carrier<'_> {
         let Some(file) = self.manifest().files().find(|file| file.path == *path) else {
             return Ok(());
         };
-        put_back(temp, &path.below(self.pack), file, &residue_patch(file), self.run)
+        put_back(
+            temp,
+            &path.below(self.pack),
+            file,
+            &residue_patch(file),
+            self.run,
+        )
     }
 
     /// Tells whether the manifest that the journal has is the one that stands.
@@ -411,9 +451,14 @@ pub(super) fn put_back(
 
 /// What is laid over a RefDisk to get one of its occurrences.
 pub(super) fn residue_patch(file: &PackedFile) -> Patch {
-    let Place::Store { residue, .. } = &file.place else { return Patch::default() };
+    let Place::Store { residue, .. } = &file.place else {
+        return Patch::default();
+    };
     let runs = residue.0.iter();
-    Patch::single(runs.map(|run| Write::bytes(run.offset, run.bytes.clone())).collect())
+    Patch::single(
+        runs.map(|run| Write::bytes(run.offset, run.bytes.clone()))
+            .collect(),
+    )
 }
 
 /// Gives the export's folder the time that it had before anything came or went in it.
@@ -435,6 +480,10 @@ fn changed(path: &RelPath) -> Finding {
 }
 
 fn in_use(path: &RelPath) -> Finding {
-    Finding::error(Code::FileInUse, path, "is open in another program, and was left where it is")
-        .next("shut down the VM that uses it, then run the same command again")
+    Finding::error(
+        Code::FileInUse,
+        path,
+        "is open in another program, and was left where it is",
+    )
+    .next("shut down the VM that uses it, then run the same command again")
 }

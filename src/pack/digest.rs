@@ -59,19 +59,31 @@ impl Reader<'_> {
     /// Reads every file: shareable parents level by level, since a disk's store form has the name
     /// of its parent's in it, then the others.
     pub(super) fn read_all(&self, planner: &mut Planner<'_>) -> Result<Reads, PackError> {
-        let standing = || (0..self.lab.files.len()).filter(|&at| self.lab.files[at].seen().is_some());
+        let standing =
+            || (0..self.lab.files.len()).filter(|&at| self.lab.files[at].seen().is_some());
         let bytes = standing().map(|at| self.lab.files[at].length).sum();
-        self.run.progress.begin("reading", standing().count() as u64, bytes);
+        self.run
+            .progress
+            .begin("reading", standing().count() as u64, bytes);
         let mut reads = Reads::new();
         for level in self.lab.shareable_by_level() {
             let names = |at: usize| planner.parent_name(at).map(ToOwned::to_owned);
-            let here = level.iter().copied().filter(|&at| self.lab.files[at].seen().is_some());
+            let here = level
+                .iter()
+                .copied()
+                .filter(|&at| self.lab.files[at].seen().is_some());
             let found = self.read_many(here.map(|at| (at, names(at))).collect(), true)?;
-            let digests = found.iter().map(|(&at, read)| (at, read.digest.clone())).collect();
+            let digests = found
+                .iter()
+                .map(|(&at, read)| (at, read.digest.clone()))
+                .collect();
             planner.settle_level(&level, &digests);
             reads.extend(found);
         }
-        let rest = standing().filter(|at| !reads.contains_key(at)).map(|at| (at, None)).collect();
+        let rest = standing()
+            .filter(|at| !reads.contains_key(at))
+            .map(|at| (at, None))
+            .collect();
         let rest = self.read_many(rest, false)?;
         reads.extend(rest);
         self.run.progress.end();
@@ -123,7 +135,12 @@ impl Reader<'_> {
         self.run.progress.advance(bytes);
     }
 
-    fn read_one(&self, at: usize, parent: Option<&str>, shareable: bool) -> Result<Read, PackError> {
+    fn read_one(
+        &self,
+        at: usize,
+        parent: Option<&str>,
+        shareable: bool,
+    ) -> Result<Read, PackError> {
         self.run.go_on()?;
         let file = &self.lab.files[at];
         self.run.progress.file(file.path.as_str());
@@ -149,14 +166,27 @@ impl Reader<'_> {
         let copies = self.copies.as_ref();
         let waiting = copies.and_then(|copies| copies.staging.recall(file, seen, shareable));
         let copied = waiting.is_some();
-        let before = || self.memory.get(&file.path).filter(|known| known.seen == *seen).cloned();
+        let before = || {
+            self.memory
+                .get(&file.path)
+                .filter(|known| known.seen == *seen)
+                .cloned()
+        };
         let remembered = waiting.or_else(before)?;
         let identity = match ask {
             None => None,
             Some(ask) => Some(ask.remembered(&remembered, source)?),
         };
-        let digest = Digest { content: remembered.content, identity };
-        Some(Read { digest, remembered, copied, trusted: true })
+        let digest = Digest {
+            content: remembered.content,
+            identity,
+        };
+        Some(Read {
+            digest,
+            remembered,
+            copied,
+            trusted: true,
+        })
     }
 
     fn stream(
@@ -167,12 +197,22 @@ impl Reader<'_> {
         shareable: bool,
     ) -> Result<Read, PackError> {
         let file = &self.lab.files[at];
-        let staging = self.copies.as_ref().filter(|copies| !copies.expected.contains(&at));
+        let staging = self
+            .copies
+            .as_ref()
+            .filter(|copies| !copies.expected.contains(&at));
         let mut copy = match staging {
-            Some(copies) => Some(copies.staging.begin(source, &file.path, shareable, self.run)?),
+            Some(copies) => Some(
+                copies
+                    .staging
+                    .begin(source, &file.path, shareable, self.run)?,
+            ),
             None => None,
         };
-        let target = copy.as_mut().filter(|(_, cloned)| !cloned).map(|(copy, _)| copy);
+        let target = copy
+            .as_mut()
+            .filter(|(_, cloned)| !cloned)
+            .map(|(copy, _)| copy);
         let digest = digest(source, ask, target, self.run)?;
         let parent = ask.and_then(|ask| ask.form_name());
         let remembered = Remembered::of(*standing(file).1, &digest, parent);
@@ -180,21 +220,32 @@ impl Reader<'_> {
         if let (Some((copy, _)), Some(copies)) = (copy, staging) {
             copies.staging.finish(copy, file, &remembered, shareable)?;
         }
-        Ok(Read { digest, remembered, copied, trusted: false })
+        Ok(Read {
+            digest,
+            remembered,
+            copied,
+            trusted: false,
+        })
     }
 
     /// Copies a file whose bytes are needed after all.
     pub(super) fn copy(&self, at: usize, read: &Read, for_store: bool) -> Result<(), PackError> {
-        let Some(copies) = &self.copies else { return Ok(()) };
+        let Some(copies) = &self.copies else {
+            return Ok(());
+        };
         self.run.go_on()?;
         let file = &self.lab.files[at];
         let (place, seen) = standing(file);
         let source = open(place, seen, self.run)?;
-        let (mut copy, cloned) = copies.staging.begin(&source, &file.path, for_store, self.run)?;
+        let (mut copy, cloned) = copies
+            .staging
+            .begin(&source, &file.path, for_store, self.run)?;
         let target = if cloned { None } else { Some(&mut copy) };
         let found = digest(&source, None, target, self.run)?;
         same(place, found.content, read.digest.content)?;
-        copies.staging.finish(copy, file, &read.remembered, for_store)
+        copies
+            .staging
+            .finish(copy, file, &read.remembered, for_store)
     }
 
     /// Reads files again that are to be removed and were not read in this run.
@@ -222,18 +273,27 @@ fn open(place: &Path, seen: &Seen, run: &Run<'_>) -> Result<SourceFile, PackErro
     if seen.is(source.opened()) {
         return Ok(source);
     }
-    Err(changed(place, "it was written to after it had been looked at"))
+    Err(changed(
+        place,
+        "it was written to after it had been looked at",
+    ))
 }
 
 fn changed(path: &Path, what: &str) -> PackError {
-    PackError::Fs(FsError::Changed { path: path.to_owned(), what: what.to_owned() })
+    PackError::Fs(FsError::Changed {
+        path: path.to_owned(),
+        what: what.to_owned(),
+    })
 }
 
 fn same(place: &Path, found: ContentId, expected: ContentId) -> Result<(), PackError> {
     if found == expected {
         return Ok(());
     }
-    Err(changed(place, &format!("its bytes are {found}, expected {expected}")))
+    Err(changed(
+        place,
+        &format!("its bytes are {found}, expected {expected}"),
+    ))
 }
 
 /// What is asked of a disk beside the digest of its bytes.
@@ -245,11 +305,18 @@ struct Ask {
 
 impl Ask {
     /// `None` where nothing is, or where the disk has no canonical form.
-    fn of(source: &SourceFile, file: &LabFile, parent: Option<&str>, shareable: bool) -> Option<Self> {
+    fn of(
+        source: &SourceFile,
+        file: &LabFile,
+        parent: Option<&str>,
+        shareable: bool,
+    ) -> Option<Self> {
         if !shareable || file.disk.is_none() {
             return None;
         }
-        let form = canonical_form(source).ok().filter(|form| !form.masks.is_empty())?;
+        let form = canonical_form(source)
+            .ok()
+            .filter(|form| !form.masks.is_empty())?;
         if !file.is_child() {
             return Some(Self { form, store: None });
         }
@@ -258,7 +325,10 @@ impl Ask {
         if !changes_masked_bytes_alone(source, &form, &patch)? {
             return None;
         }
-        Some(Self { form, store: Some((parent.to_owned(), patch)) })
+        Some(Self {
+            form,
+            store: Some((parent.to_owned(), patch)),
+        })
     }
 
     fn form_name(&self) -> Option<&str> {
@@ -270,12 +340,19 @@ impl Ask {
         let store_form = match (&self.store, &known.store_form) {
             (None, _) => None,
             (Some((name, patch)), Some(RememberedForm { parent, id })) if name == parent => {
-                Some(StoreForm { id: *id, patch: patch.clone() })
+                Some(StoreForm {
+                    id: *id,
+                    patch: patch.clone(),
+                })
             }
             _ => return None,
         };
         let (canonical, masked) = (known.canonical?, masked_bytes(source)?);
-        Some(Identity { canonical, masked, store_form })
+        Some(Identity {
+            canonical,
+            masked,
+            store_form,
+        })
     }
 }
 
@@ -289,7 +366,10 @@ fn changes_masked_bytes_alone(
     if patch.new_len.is_some_and(|len| len != source.len()) {
         return Some(false);
     }
-    for write in patch.writes().filter(|write| matches!(write.payload, Payload::Bytes(_))) {
+    for write in patch
+        .writes()
+        .filter(|write| matches!(write.payload, Payload::Bytes(_)))
+    {
         // As long as bytes that are in memory already.
         let mut before = vec![0; usize::try_from(write.len()).ok()?];
         source.read_exact_at(&mut before, write.offset).ok()?;
@@ -301,7 +381,9 @@ fn changes_masked_bytes_alone(
             return Some(false);
         }
     }
-    let zeroed = patch.writes().filter(|write| matches!(write.payload, Payload::Zeros(_)));
+    let zeroed = patch
+        .writes()
+        .filter(|write| matches!(write.payload, Payload::Zeros(_)));
     let mut zeroed = zeroed.filter_map(|write| ByteRange::new(write.offset, write.len()));
     Some(zeroed.all(|range| range.is_empty() || form.masks.iter().any(|mask| mask.contains(range))))
 }
@@ -316,7 +398,9 @@ fn digest(
     let mut content = ContentHasher::new();
     let mut canonical = ask.map(|ask| CanonicalHasher::new(&ask.form));
     let mut masked = ask.map(|ask| MaskCapture::new(&ask.form, MASK_LIMIT));
-    let patch = ask.and_then(|ask| ask.store.as_ref()).map(|(_, patch)| patch);
+    let patch = ask
+        .and_then(|ask| ask.store.as_ref())
+        .map(|(_, patch)| patch);
     let mut stored = patch.map(|patch| PatchedHasher::new(patch, source.len()));
     {
         let mut sinks: Vec<&mut dyn Sink> = vec![&mut content];
@@ -330,7 +414,10 @@ fn digest(
     let identity = match (ask, canonical, pieces) {
         (Some(ask), Some(canonical), Some(pieces)) => Some(Identity {
             canonical: canonical.finish(),
-            masked: Masked { ranges: ask.form.masks.clone(), pieces },
+            masked: Masked {
+                ranges: ask.form.masks.clone(),
+                pieces,
+            },
             store_form: patch.zip(stored).map(|(patch, stored)| StoreForm {
                 id: stored.finish(),
                 patch: patch.clone(),
@@ -338,5 +425,8 @@ fn digest(
         }),
         _ => None,
     };
-    Ok(Digest { content: content.finish(), identity })
+    Ok(Digest {
+        content: content.finish(),
+        identity,
+    })
 }

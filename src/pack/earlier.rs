@@ -27,7 +27,11 @@ impl Stock {
     pub(super) fn of(pack: &Path, named: Option<&Path>) -> Result<Self, PackError> {
         let own = pack.join(STORE);
         let folder = named.map_or(Ok(own.clone()), fs::absolute)?;
-        let place = if folder == own { StorePlace::Own } else { StorePlace::Shared };
+        let place = if folder == own {
+            StorePlace::Own
+        } else {
+            StorePlace::Shared
+        };
         Ok(Self { place, folder })
     }
 }
@@ -71,7 +75,10 @@ pub(super) fn check_stock(
 
 /// Returns the files of a manifest by path, as a case-insensitive file system compares paths.
 pub(super) fn by_path(manifest: &Manifest) -> HashMap<String, &PackedFile> {
-    manifest.files().map(|file| (file.path.folded(), file)).collect()
+    manifest
+        .files()
+        .map(|file| (file.path.folded(), file))
+        .collect()
 }
 
 /// Returns where the file of each RefDisk is that stands in the store.
@@ -102,11 +109,18 @@ pub(super) fn keep_unknown(earlier: &Manifest, manifest: &mut Manifest) {
     }
     for vm in &mut manifest.vms {
         let before = earlier.vms.iter().find(|before| before.folder == vm.folder);
-        vm.unknown = before.map(|before| before.unknown.clone()).unwrap_or_default();
+        vm.unknown = before
+            .map(|before| before.unknown.clone())
+            .unwrap_or_default();
     }
     for folder in &mut manifest.folders {
-        let before = earlier.folders.iter().find(|before| before.path == folder.path);
-        folder.unknown = before.map(|before| before.unknown.clone()).unwrap_or_default();
+        let before = earlier
+            .folders
+            .iter()
+            .find(|before| before.path == folder.path);
+        folder.unknown = before
+            .map(|before| before.unknown.clone())
+            .unwrap_or_default();
     }
 }
 

@@ -58,12 +58,7 @@ struct Made {
 }
 
 impl Made {
-    fn of(
-        request: &Request,
-        root: &Path,
-        stock: &Stock,
-        run: &Run<'_>,
-    ) -> Result<Self, PackError> {
+    fn of(request: &Request, root: &Path, stock: &Stock, run: &Run<'_>) -> Result<Self, PackError> {
         let earlier = read_manifest(root)?;
         let time = match (&earlier, fs::look(root)?) {
             (None, Entry::Folder(modified)) => Some(modified),
@@ -74,30 +69,55 @@ impl Made {
         let terms = Terms {
             exports: &exports,
             prefixed: false,
-            earlier: earlier.as_ref().map(|manifest| (manifest, stock.folder.as_path())),
+            earlier: earlier
+                .as_ref()
+                .map(|manifest| (manifest, stock.folder.as_path())),
             keep_broken: request.keep_broken,
         };
         let survey = survey(&terms, run)?;
         let shelf = Shelf::open(stock, earlier.as_ref(), run)?;
-        let rules = Rules { all_parents: request.all_parents, store: stock.place, in_place: true };
+        let rules = Rules {
+            all_parents: request.all_parents,
+            store: stock.place,
+            in_place: true,
+        };
         let memory = seen::recall(root);
         let mut planner = Planner::new(&survey.lab, &shelf, rules);
-        let reader = Reader { lab: &survey.lab, memory: &memory, copies: None, run };
+        let reader = Reader {
+            lab: &survey.lab,
+            memory: &memory,
+            copies: None,
+            run,
+        };
         let reads = reader.read_all(&mut planner)?;
-        let digests = reads.iter().map(|(&at, read)| (at, read.digest.clone())).collect();
+        let digests = reads
+            .iter()
+            .map(|(&at, read)| (at, read.digest.clone()))
+            .collect();
         let mut plan = planner.finish(&digests, &tool(), manifest::now());
         if let Some(earlier) = &earlier {
             keep_unknown(earlier, &mut plan.manifest);
         }
         reader.confirm(&trusted(&survey.lab, &plan, &reads), &reads)?;
         shelf.prove(&plan, run)?;
-        check_space(&stock.folder, bytes_to_other_volume(root, &stock.folder, &plan)?)?;
-        Ok(Self { survey, earlier, plan, reads, root: time })
+        check_space(
+            &stock.folder,
+            bytes_to_other_volume(root, &stock.folder, &plan)?,
+        )?;
+        Ok(Self {
+            survey,
+            earlier,
+            plan,
+            reads,
+            root: time,
+        })
     }
 
     /// Tells whether the pack that stands is the one that would be made.
     fn changes_nothing(&self) -> bool {
-        let Some(earlier) = &self.earlier else { return false };
+        let Some(earlier) = &self.earlier else {
+            return false;
+        };
         let mut new = self.plan.manifest.clone();
         new.created.clone_from(&earlier.created);
         new.tool.clone_from(&earlier.tool);
@@ -116,8 +136,15 @@ impl Made {
             unused: Vec::new(),
         };
         journal::write(root, Deed::Pack(Box::new(work)))?;
-        let Some(Deed::Pack(work)) = journal::read(root)? else { return Ok(()) };
-        let carrier = Carrier { pack: root, stock, work: &work, run };
+        let Some(Deed::Pack(work)) = journal::read(root)? else {
+            return Ok(());
+        };
+        let carrier = Carrier {
+            pack: root,
+            stock,
+            work: &work,
+            run,
+        };
         let kept = carrier.carry_out()?;
         if kept.any_error() {
             return Err(PackError::Kept(kept));
@@ -170,16 +197,25 @@ impl Made {
 
 /// Where each file is in the lab.
 pub(super) fn index(lab: &Lab) -> std::collections::HashMap<crate::base::RelPath, usize> {
-    lab.files.iter().enumerate().map(|(at, file)| (file.path.clone(), at)).collect()
+    lab.files
+        .iter()
+        .enumerate()
+        .map(|(at, file)| (file.path.clone(), at))
+        .collect()
 }
 
 /// The files that the plan moves or removes, and that were not read in this run.
 fn trusted(lab: &Lab, plan: &PackPlan, reads: &Reads) -> Vec<usize> {
     let index = index(lab);
     let moved = plan.entries.iter().map(|entry| &entry.from);
-    let gone = plan.removals.iter().map(|removal| &removal.path).chain(moved);
+    let gone = plan
+        .removals
+        .iter()
+        .map(|removal| &removal.path)
+        .chain(moved);
     let at = gone.filter_map(|path| index.get(path).copied());
-    at.filter(|at| reads.get(at).is_some_and(|read| read.trusted)).collect()
+    at.filter(|at| reads.get(at).is_some_and(|read| read.trusted))
+        .collect()
 }
 
 /// Exports as absolute paths.

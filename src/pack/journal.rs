@@ -135,7 +135,10 @@ impl Work {
             }
         };
         let path = pack.join(JOURNAL);
-        Err(PackError::Journal { path, why: why.to_owned() })
+        Err(PackError::Journal {
+            path,
+            why: why.to_owned(),
+        })
     }
 }
 
@@ -153,15 +156,24 @@ fn check(work: &Work) -> Result<(), String> {
         let disk = manifest.ref_disk(&entry.id);
         let named = disk.is_some_and(|disk| disk.file == entry.file);
         if !named || stored_as(&entry.from) != Some(entry.id) {
-            return Err(format!("its manifest does not put `{}` into the store", entry.from));
+            return Err(format!(
+                "its manifest does not put `{}` into the store",
+                entry.from
+            ));
         }
         if StoredWrite::patch(&entry.patch).is_none() {
-            return Err(format!("what is to be written into `{}` cannot be", entry.file));
+            return Err(format!(
+                "what is to be written into `{}` cannot be",
+                entry.file
+            ));
         }
     }
     for removal in &work.plan.removals {
         if stored_as(&removal.path) != Some(removal.ref_disk) {
-            return Err(format!("its manifest does not put `{}` into the store", removal.path));
+            return Err(format!(
+                "its manifest does not put `{}` into the store",
+                removal.path
+            ));
         }
     }
     check_obsolete(work, &files)
@@ -169,17 +181,35 @@ fn check(work: &Work) -> Result<(), String> {
 
 fn check_obsolete(work: &Work, files: &HashMap<&RelPath, &PackedFile>) -> Result<(), String> {
     let in_place = work.mode == Mode::InPlace;
-    let named = |path: &RelPath| files.get(path).is_some_and(|file| file.place == Place::Pack);
+    let named = |path: &RelPath| {
+        files
+            .get(path)
+            .is_some_and(|file| file.place == Place::Pack)
+    };
     let own = |path: &RelPath| super::layout::is_own(path.top());
-    if let Some(path) = work.obsolete.iter().find(|path| in_place || named(path) || own(path)) {
+    if let Some(path) = work
+        .obsolete
+        .iter()
+        .find(|path| in_place || named(path) || own(path))
+    {
         return Err(format!("`{path}` is not to be removed"));
     }
-    let kept: HashSet<_> = work.plan.manifest.ref_disks.iter().map(|disk| &disk.file).collect();
+    let kept: HashSet<_> = work
+        .plan
+        .manifest
+        .ref_disks
+        .iter()
+        .map(|disk| &disk.file)
+        .collect();
     let plain = |disk: &RefDisk| {
         let name = RelPath::new(disk.file.as_str());
         name.is_ok_and(|name| name.folder().is_none()) && disk.file.contains(&disk.id.short())
     };
-    match work.unused.iter().find(|disk| kept.contains(&disk.file) || !plain(disk)) {
+    match work
+        .unused
+        .iter()
+        .find(|disk| kept.contains(&disk.file) || !plain(disk))
+    {
         Some(disk) => Err(format!("RefDisk `{}` is not to be removed", disk.file)),
         None => Ok(()),
     }

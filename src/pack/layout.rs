@@ -16,7 +16,14 @@ pub(super) const INCOMING: &str = ".labpack-incoming";
 /// Names at the top of a pack that are labpack's.
 pub(super) fn is_own(name: &str) -> bool {
     name.starts_with(INCOMING)
-        || [STORE, JOURNAL, SEEN, LOCK, crate::manifest::Manifest::FILE_NAME].contains(&name)
+        || [
+            STORE,
+            JOURNAL,
+            SEEN,
+            LOCK,
+            crate::manifest::Manifest::FILE_NAME,
+        ]
+        .contains(&name)
         || crate::fs::is_temp_name(name)
 }
 

@@ -56,7 +56,12 @@ pub fn pack(request: &Request, run: &Run<'_>) -> Result<Outcome, PackError> {
     let started = Instant::now();
     if request.exports.is_empty() {
         let path = Path::new(".");
-        return Err(PackError::refuse(Code::EmptyExport, path, "no export was named", "name one"));
+        return Err(PackError::refuse(
+            Code::EmptyExport,
+            path,
+            "no export was named",
+            "name one",
+        ));
     }
     if request.include_external {
         return Err(PackError::refuse(
@@ -96,5 +101,9 @@ fn has_journal(pack: &Path) -> Result<bool, PackError> {
 /// A path as it would be typed.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
-    if text.contains(' ') { format!("\"{text}\"") } else { text }
+    if text.contains(' ') {
+        format!("\"{text}\"")
+    } else {
+        text
+    }
 }

@@ -48,7 +48,12 @@ pub(super) fn pack(request: &Request, output: &Path, run: &Run<'_>) -> Result<Pa
     }
     let prefixed = exports.len() > 1;
     let keep_broken = request.keep_broken;
-    let terms = Terms { exports: &exports, prefixed, earlier: None, keep_broken };
+    let terms = Terms {
+        exports: &exports,
+        prefixed,
+        earlier: None,
+        keep_broken,
+    };
     let survey = survey(&terms, run)?;
     let mut ours = recovered.ours;
     ours.extend(earlier.iter().flat_map(earlier::placed).cloned());
@@ -56,7 +61,15 @@ pub(super) fn pack(request: &Request, output: &Path, run: &Run<'_>) -> Result<Pa
     if in_use.any_error() {
         return Err(PackError::Refused(in_use));
     }
-    let job = Job { request, pack, exports, stock, earlier, survey, run };
+    let job = Job {
+        request,
+        pack,
+        exports,
+        stock,
+        earlier,
+        survey,
+        run,
+    };
     let (plan, resumed) = (job.carry_out()?, recovered.resumed);
     Ok(job.packed(plan, resumed))
 }
@@ -91,7 +104,12 @@ impl Job<'_> {
         let memory = seen::recall(&self.pack);
         let shelf = Shelf::open(&self.stock, self.earlier.as_ref(), self.run)?;
         if self.request.dry_run {
-            let reader = Reader { lab: self.lab(), memory: &memory, copies: None, run: self.run };
+            let reader = Reader {
+                lab: self.lab(),
+                memory: &memory,
+                copies: None,
+                run: self.run,
+            };
             return Ok(self.read(&reader, &shelf)?.0);
         }
         let expected = self.expected_duplicates(&shelf)?;
@@ -102,12 +120,25 @@ impl Job<'_> {
         if has_journal(&self.pack)? || read_manifest(&self.pack)? != self.earlier {
             let message = "another labpack packed into this folder at the same time";
             let next = "run the same command again";
-            return Err(PackError::refuse(Code::UnfinishedRun, &self.pack, message, next));
+            return Err(PackError::refuse(
+                Code::UnfinishedRun,
+                &self.pack,
+                message,
+                next,
+            ));
         }
         let staging = Staging::of(&self.pack, &self.stock.folder);
         staging.open()?;
-        let copies = Some(Copies { staging: &staging, expected });
-        let reader = Reader { lab: self.lab(), memory: &memory, copies, run: self.run };
+        let copies = Some(Copies {
+            staging: &staging,
+            expected,
+        });
+        let reader = Reader {
+            lab: self.lab(),
+            memory: &memory,
+            copies,
+            run: self.run,
+        };
         let (plan, reads) = self.read(&reader, &shelf)?;
         let waiting = self.waiting(&plan, &reads, &memory, &reader)?;
         shelf.prove(&plan, self.run)?;
@@ -117,10 +148,17 @@ impl Job<'_> {
 
     fn read(&self, reader: &Reader<'_>, shelf: &Shelf) -> Result<(PackPlan, Reads), PackError> {
         let all_parents = self.request.all_parents;
-        let rules = Rules { all_parents, store: self.stock.place, in_place: false };
+        let rules = Rules {
+            all_parents,
+            store: self.stock.place,
+            in_place: false,
+        };
         let mut planner = Planner::new(self.lab(), shelf, rules);
         let reads = reader.read_all(&mut planner)?;
-        let digests = reads.iter().map(|(&at, read)| (at, read.digest.clone())).collect();
+        let digests = reads
+            .iter()
+            .map(|(&at, read)| (at, read.digest.clone()))
+            .collect();
         let mut plan = planner.finish(&digests, &tool(), manifest::now());
         if let Some(earlier) = &self.earlier {
             keep_unknown(earlier, &mut plan.manifest);
@@ -152,9 +190,17 @@ impl Job<'_> {
             plan: plan.clone(),
         };
         journal::write(&self.pack, Deed::Pack(Box::new(work)))?;
-        let Some(Deed::Pack(work)) = journal::read(&self.pack)? else { return Ok(plan) };
+        let Some(Deed::Pack(work)) = journal::read(&self.pack)? else {
+            return Ok(plan);
+        };
         let (pack, stock, run) = (self.pack.as_path(), &self.stock, self.run);
-        Carrier { pack, stock, work: &work, run }.carry_out()?;
+        Carrier {
+            pack,
+            stock,
+            work: &work,
+            run,
+        }
+        .carry_out()?;
         Ok(plan)
     }
 
@@ -182,7 +228,10 @@ impl Job<'_> {
             if !read.copied {
                 reader.copy(at, read, for_store)?;
             }
-            waiting.push(Waiting { path: path.clone(), for_store });
+            waiting.push(Waiting {
+                path: path.clone(),
+                for_store,
+            });
         }
         Ok(waiting)
     }
@@ -197,33 +246,55 @@ impl Job<'_> {
         let Some(known) = memory.get(path).filter(|known| known.content == *digest) else {
             return Ok(false);
         };
-        let Some(copy) = known.copy else { return Ok(false) };
+        let Some(copy) = known.copy else {
+            return Ok(false);
+        };
         Ok(matches!(fs::look(&path.below(&self.pack))?, Entry::File(stamp) if copy.is(&stamp)))
     }
 
     fn obsolete(&self, plan: &PackPlan) -> Vec<RelPath> {
         let new: HashSet<String> = plan.placed.iter().map(|file| file.path.folded()).collect();
         let old = self.earlier.iter().flat_map(earlier::placed);
-        old.filter(|path| !new.contains(&path.folded())).cloned().collect()
+        old.filter(|path| !new.contains(&path.folded()))
+            .cloned()
+            .collect()
     }
 
     fn obsolete_folders(&self, plan: &PackPlan) -> Vec<RelPath> {
-        let new = plan.manifest.folders.iter().map(|folder| folder.path.folded());
+        let new = plan
+            .manifest
+            .folders
+            .iter()
+            .map(|folder| folder.path.folded());
         let new: HashSet<String> = new.collect();
         let old = self.earlier.iter().flat_map(|manifest| &manifest.folders);
         let old = old.map(|folder| &folder.path);
-        old.filter(|path| !new.contains(&path.folded())).cloned().collect()
+        old.filter(|path| !new.contains(&path.folded()))
+            .cloned()
+            .collect()
     }
 
     /// RefDisks that the new manifest does not name, and that no other lab lives off.
     fn unused(&self, plan: &PackPlan, shelf: &Shelf) -> Result<Vec<manifest::RefDisk>, PackError> {
         let shared = self.stock.place == StorePlace::Shared;
-        if shared || !shelf.needed_elsewhere(&self.pack, self.stock.place)?.is_empty() {
+        if shared
+            || !shelf
+                .needed_elsewhere(&self.pack, self.stock.place)?
+                .is_empty()
+        {
             return Ok(Vec::new());
         }
-        let kept: HashSet<&String> = plan.manifest.ref_disks.iter().map(|disk| &disk.file).collect();
+        let kept: HashSet<&String> = plan
+            .manifest
+            .ref_disks
+            .iter()
+            .map(|disk| &disk.file)
+            .collect();
         let old = self.earlier.iter().flat_map(|manifest| &manifest.ref_disks);
-        Ok(old.filter(|disk| !kept.contains(&disk.file)).cloned().collect())
+        Ok(old
+            .filter(|disk| !kept.contains(&disk.file))
+            .cloned()
+            .collect())
     }
 
     /// Files that will most likely be stored as another file, or stand in the store already. Those
@@ -257,12 +328,17 @@ impl Job<'_> {
             return Ok(LookAlike::Disk(id, lab.files[at].parent.and_then(own_id)));
         }
         // Many a VHDX begins and ends with the same bytes as others.
-        Ok(LookAlike::Sample(own_id(at), sample(&lab.files[at], self.run)?))
+        Ok(LookAlike::Sample(
+            own_id(at),
+            sample(&lab.files[at], self.run)?,
+        ))
     }
 
     fn bytes_to_copy(&self, memory: &Memory, expected: &HashSet<usize>) -> u64 {
         let new = self.lab().files.iter().enumerate().filter(|(at, file)| {
-            let known = memory.get(&file.path).is_some_and(|known| Some(&known.seen) == file.seen());
+            let known = memory
+                .get(&file.path)
+                .is_some_and(|known| Some(&known.seen) == file.seen());
             !known && !expected.contains(at)
         });
         new.map(|(_, file)| file.length).sum()
@@ -309,14 +385,20 @@ fn shareable_id(lab: &Lab, at: usize) -> Option<DiskId> {
 }
 
 fn sample(file: &LabFile, run: &Run<'_>) -> Result<[u8; 32], PackError> {
-    let Origin::Standing { at, .. } = &file.origin else { return Ok([0; 32]) };
+    let Origin::Standing { at, .. } = &file.origin else {
+        return Ok([0; 32]);
+    };
     let source = SourceFile::open(at, run.meter)?;
     let mut hasher = blake3::Hasher::new();
     let len = source.len().min(SAMPLE);
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
     for offset in [0, source.len() - len] {
         let read = source.read_exact_at(&mut bytes, offset);
-        read.map_err(|error| fs::FsError::Io { action: "read", path: at.clone(), source: error })?;
+        read.map_err(|error| fs::FsError::Io {
+            action: "read",
+            path: at.clone(),
+            source: error,
+        })?;
         hasher.update(&bytes);
     }
     Ok(hasher.finalize().into())

@@ -25,10 +25,18 @@ pub(super) fn check_apart(
         if let Some(output) = output
             && (is_below(output, export)? || is_below(export, output)?)
         {
-            return Err(inside(output, export, "name an output folder outside of the export"));
+            return Err(inside(
+                output,
+                export,
+                "name an output folder outside of the export",
+            ));
         }
         if own.as_ref() != Some(&stock.folder) && is_below(&stock.folder, export)? {
-            return Err(inside(&stock.folder, export, "name a store outside of the export"));
+            return Err(inside(
+                &stock.folder,
+                export,
+                "name a store outside of the export",
+            ));
         }
     }
     Ok(())
@@ -44,7 +52,9 @@ fn is_below(path: &Path, folder: &Path) -> Result<bool, FsError> {
     if path.starts_with(folder) {
         return Ok(true);
     }
-    let Some(wanted) = key(folder) else { return Ok(false) };
+    let Some(wanted) = key(folder) else {
+        return Ok(false);
+    };
     Ok(path.ancestors().any(|above| key(above) == Some(wanted)))
 }
 
@@ -62,8 +72,12 @@ pub(super) fn names_in_use(
     for file in lab.files.iter().filter(|file| !ours.contains(&file.path)) {
         if fs::look(&file.path.below(pack))? != Entry::Missing {
             findings.push(
-                Finding::error(Code::NameInUse, &file.path, "stands in the output folder already")
-                    .next("labpack replaces only what it wrote; move the file away"),
+                Finding::error(
+                    Code::NameInUse,
+                    &file.path,
+                    "stands in the output folder already",
+                )
+                .next("labpack replaces only what it wrote; move the file away"),
             );
         }
     }

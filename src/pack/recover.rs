@@ -37,31 +37,40 @@ pub(super) fn recover(
         return Ok(Recovered::default());
     }
     if dry_run {
-        return Err(unfinished(pack, "run the same command without --dry-run to finish it"));
+        return Err(unfinished(
+            pack,
+            "run the same command without --dry-run to finish it",
+        ));
     }
     let _lock = FolderLock::acquire(&pack.join(LOCK), run)?;
     match journal::read(pack)? {
         // Whoever held the lock has finished it.
         None => Ok(Recovered::default()),
-        Some(Deed::Restore { .. }) => {
-            Err(unfinished(pack, "run `labpack restore` again; it goes on where it stopped"))
-        }
+        Some(Deed::Restore { .. }) => Err(unfinished(
+            pack,
+            "run `labpack restore` again; it goes on where it stopped",
+        )),
         Some(Deed::Pack(work)) => finish(pack, stock, &work, run),
     }
 }
 
 fn unfinished(pack: &Path, next: &str) -> PackError {
-    PackError::refuse(Code::UnfinishedRun, pack, "an earlier run was interrupted here", next)
+    PackError::refuse(
+        Code::UnfinishedRun,
+        pack,
+        "an earlier run was interrupted here",
+        next,
+    )
 }
 
-fn finish(
-    pack: &Path,
-    stock: &Stock,
-    work: &Work,
-    run: &Run<'_>,
-) -> Result<Recovered, PackError> {
+fn finish(pack: &Path, stock: &Stock, work: &Work, run: &Run<'_>) -> Result<Recovered, PackError> {
     work.check_stock(pack, stock)?;
-    let carrier = Carrier { pack, stock, work, run };
+    let carrier = Carrier {
+        pack,
+        stock,
+        work,
+        run,
+    };
     let ours = work.waiting.iter().map(|copy| copy.path.clone()).collect();
     match carrier.carry_out() {
         // What was left alone is looked at again, as it is now.
@@ -72,5 +81,8 @@ fn finish(
         },
         Err(error) => return Err(error),
     }
-    Ok(Recovered { resumed: true, ours })
+    Ok(Recovered {
+        resumed: true,
+        ours,
+    })
 }

@@ -112,10 +112,14 @@ fn check_store(pack: &Path, manifest: &Manifest, stock: &Stock) -> Result<(), Pa
         return Ok(());
     }
     let (message, next) = match manifest.store {
-        StorePlace::Own => ("the RefDisks are in the pack's own folder", "leave out --store"),
-        StorePlace::Shared => {
-            ("the RefDisks are in a store that other labs share", "name the store with --store")
-        }
+        StorePlace::Own => (
+            "the RefDisks are in the pack's own folder",
+            "leave out --store",
+        ),
+        StorePlace::Shared => (
+            "the RefDisks are in a store that other labs share",
+            "name the store with --store",
+        ),
     };
     Err(PackError::refuse(Code::MissingRefDisk, pack, message, next))
 }
@@ -153,7 +157,14 @@ impl<'a> Job<'a> {
                 users.entry(*ref_disk).or_default().push(file);
             }
         }
-        let mut job = Self { pack, stock, manifest, shelf, shares: Vec::new(), run };
+        let mut job = Self {
+            pack,
+            stock,
+            manifest,
+            shelf,
+            shares: Vec::new(),
+            run,
+        };
         let mut findings = shelf.needed_elsewhere(pack, stock.place)?;
         for disk in &manifest.ref_disks {
             let mut files = users.remove(&disk.id).unwrap_or_default();
@@ -189,7 +200,11 @@ impl<'a> Job<'a> {
         let own = self.stock.place == StorePlace::Own;
         let last = files.last().copied().filter(|_| own);
         let heir = last.filter(|last| missing.iter().any(|file| file.path == last.path));
-        let share = Share { disk, missing, heir };
+        let share = Share {
+            disk,
+            missing,
+            heir,
+        };
         if !share.missing.is_empty() && !self.is_there(&share)? {
             findings.push(gone(disk));
         }
@@ -230,7 +245,11 @@ impl<'a> Job<'a> {
             export: self.pack.to_owned(),
             files: missing().count() as u64,
             bytes: missing().map(|file| file.length).sum(),
-            left_in_store: if shared { self.manifest.ref_disks.len() as u64 } else { 0 },
+            left_in_store: if shared {
+                self.manifest.ref_disks.len() as u64
+            } else {
+                0
+            },
             findings: Findings::default(),
             io: self.run.meter.totals(),
             seconds: seconds(started.elapsed()),
@@ -239,7 +258,9 @@ impl<'a> Job<'a> {
 
     fn carry_out(&self) -> Result<(), PackError> {
         let bytes = self.shares.iter().map(|share| share.disk.length).sum();
-        self.run.progress.begin("restoring", self.shares.len() as u64, bytes);
+        self.run
+            .progress
+            .begin("restoring", self.shares.len() as u64, bytes);
         clear_temps(self.pack, self.manifest)?;
         for folder in &self.manifest.folders {
             fs::create_dir_all(&folder.path.below(self.pack))?;
@@ -292,7 +313,10 @@ impl<'a> Job<'a> {
         let mut hashers: Vec<_> = patches.iter().map(|p| PatchedHasher::new(p, len)).collect();
         let mut temps = Vec::new();
         for file in files {
-            temps.push(TempFile::create(&file.path.below(self.pack), self.run.meter)?);
+            temps.push(TempFile::create(
+                &file.path.below(self.pack),
+                self.run.meter,
+            )?);
         }
         {
             let mut sinks: Vec<&mut dyn Sink> = Vec::new();
@@ -350,7 +374,10 @@ fn check_digest(file: &PackedFile, found: ContentId) -> Result<(), PackError> {
     if found == file.digest {
         return Ok(());
     }
-    let message = format!("its bytes would be {found}, expected {}: the RefDisk is damaged", file.digest);
+    let message = format!(
+        "its bytes would be {found}, expected {}: the RefDisk is damaged",
+        file.digest
+    );
     let finding = Finding::error(Code::DamagedRefDisk, &file.path, message)
         .next("put the RefDisk back from a copy of the pack, then run the same command again");
     Err(PackError::Refused(Findings(vec![finding])))
@@ -364,7 +391,10 @@ fn in_use(file: &PackedFile) -> Finding {
 
 fn gone(disk: &RefDisk) -> Finding {
     let users: Vec<&str> = disk.used_by.iter().map(RelPath::as_str).collect();
-    let message = format!("is not in the store, and {} cannot come back", users.join(", "));
+    let message = format!(
+        "is not in the store, and {} cannot come back",
+        users.join(", ")
+    );
     Finding::error(Code::MissingRefDisk, &disk.file, message)
         .next("put the RefDisk back, or name its store with --store")
 }

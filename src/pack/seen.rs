@@ -94,11 +94,7 @@ fn read(pack: &Path) -> Option<SeenFile> {
 }
 
 /// Keeps what this run knows for the next one.
-pub(super) fn remember(
-    pack: &Path,
-    files: Memory,
-    root: Option<FileTime>,
-) -> Result<(), FsError> {
+pub(super) fn remember(pack: &Path, files: Memory, root: Option<FileTime>) -> Result<(), FsError> {
     let file = SeenFile {
         format: DOCUMENT.format.to_owned(),
         version: DOCUMENT.newest,

@@ -59,15 +59,28 @@ impl Shelf {
             let parent = disk.disk.as_ref().and_then(|facts| facts.parent);
             let parent = parent.and_then(|id| manifest?.ref_disk(&id));
             let parent_file = parent.map(|parent| parent.file.clone());
-            let known = disks.remove(&disk.id).and_then(|shelved: Shelved| shelved.parent_file);
+            let known = disks
+                .remove(&disk.id)
+                .and_then(|shelved: Shelved| shelved.parent_file);
             let parent_file = known.or(parent_file);
-            disks.insert(disk.id, Shelved { disk: disk.clone(), parent_file });
+            disks.insert(
+                disk.id,
+                Shelved {
+                    disk: disk.clone(),
+                    parent_file,
+                },
+            );
         }
         let folder = stock.folder.clone();
         disks.retain(|_, shelved| {
             stands(&folder.join(&shelved.disk.file), shelved.disk.length).unwrap_or(false)
         });
-        Ok(Self { store, folder, disks, meter: Arc::clone(run.meter) })
+        Ok(Self {
+            store,
+            folder,
+            disks,
+            meter: Arc::clone(run.meter),
+        })
     }
 
     /// Tells whether a disk with this id and length may well be there.
@@ -103,15 +116,17 @@ impl Shelf {
     ) -> Result<Option<Finding>, PackError> {
         let named = |why: &str| {
             let message = format!("stands in the store under the name of a RefDisk: {why}");
-            Finding::error(Code::DamagedRefDisk, &disk.file, message).next(
-                "put the RefDisk back from a copy; nothing that relies on it was removed",
-            )
+            Finding::error(Code::DamagedRefDisk, &disk.file, message)
+                .next("put the RefDisk back from a copy; nothing that relies on it was removed")
         };
         let Some(store) = &self.store else {
             let taken = fs::look(&self.folder.join(&disk.file))? != Entry::Missing;
             return Ok(taken.then(|| named("it came from elsewhere")));
         };
-        let shelved = self.disks.get(&disk.id).and_then(|shelved| shelved.parent_file.as_deref());
+        let shelved = self
+            .disks
+            .get(&disk.id)
+            .and_then(|shelved| shelved.parent_file.as_deref());
         let expected = Expected {
             id: disk.id,
             file: &disk.file,
@@ -159,8 +174,15 @@ impl Shelf {
     /// The RefDisk with its masked bytes; `None` where these cannot be told.
     fn known(&self, shelved: &Shelved) -> Option<Known> {
         let disk = shelved.disk.clone();
-        if disk.disk.as_ref().is_none_or(|facts| facts.canonical.is_none()) {
-            return Some(Known { disk, masked: Masked::default() });
+        if disk
+            .disk
+            .as_ref()
+            .is_none_or(|facts| facts.canonical.is_none())
+        {
+            return Some(Known {
+                disk,
+                masked: Masked::default(),
+            });
         }
         let source = SourceFile::open(&self.folder.join(&disk.file), &self.meter).ok()?;
         let masked = match &shelved.parent_file {
@@ -183,14 +205,19 @@ impl Shelved {
             used_by: Vec::new(),
             unknown: Unknown::new(),
         };
-        Self { disk, parent_file: entry.parent_file }
+        Self {
+            disk,
+            parent_file: entry.parent_file,
+        }
     }
 }
 
 /// Returns the name in the store of a RefDisk's parent.
 pub(super) fn parent_file<'a>(manifest: &'a Manifest, disk: &RefDisk) -> Option<&'a str> {
     let parent = disk.disk.as_ref()?.parent?;
-    manifest.ref_disk(&parent).map(|parent| parent.file.as_str())
+    manifest
+        .ref_disk(&parent)
+        .map(|parent| parent.file.as_str())
 }
 
 impl KnownDisks for Shelf {
@@ -212,7 +239,12 @@ impl KnownDisks for Shelf {
             })
         };
         // Should there be several, the choice must not depend on the order in a map.
-        self.known(self.disks.values().filter(fits).min_by_key(|shelved| shelved.disk.id)?)
+        self.known(
+            self.disks
+                .values()
+                .filter(fits)
+                .min_by_key(|shelved| shelved.disk.id)?,
+        )
     }
 }
 

@@ -44,7 +44,10 @@ impl Staging {
         let waiting = pack.join(INCOMING);
         let digest = blake3::hash(pack.to_string_lossy().as_bytes()).to_hex();
         let shared = store.join(format!("{INCOMING}-{}", &digest[..12]));
-        Self { store: if own { waiting.clone() } else { shared }, pack: waiting }
+        Self {
+            store: if own { waiting.clone() } else { shared },
+            pack: waiting,
+        }
     }
 
     /// Makes the folders.
@@ -69,7 +72,12 @@ impl Staging {
     }
 
     /// Returns what is known of a copy that waits already, if the file still looks the same.
-    pub(super) fn recall(&self, file: &LabFile, seen: &Seen, for_store: bool) -> Option<Remembered> {
+    pub(super) fn recall(
+        &self,
+        file: &LabFile,
+        seen: &Seen,
+        for_store: bool,
+    ) -> Option<Remembered> {
         let place = self.place(&file.path, for_store);
         let bytes = fs::read_bounded(&note_of(&place), DOCUMENT.max_bytes).ok()?;
         let note: Note = DOCUMENT.read(&bytes).ok()?;
@@ -104,7 +112,10 @@ impl Staging {
         copy.finish(&Finish {
             modified: file.modified,
             // A read-only file could not be replaced everywhere; it becomes so at its place.
-            attributes: Attributes { read_only: false, ..file.attributes },
+            attributes: Attributes {
+                read_only: false,
+                ..file.attributes
+            },
             existing: Existing::Replace,
         })?;
         let note = Note {

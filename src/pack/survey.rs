@@ -68,7 +68,12 @@ impl Site {
         let prefix = match prefixed.then(|| RelPath::from_system(Path::new(name))) {
             Some(Err(bad)) => {
                 let next = "rename the folder, or pack it by itself";
-                return Err(PackError::refuse(Code::BadName, &inventory.root, bad.why, next));
+                return Err(PackError::refuse(
+                    Code::BadName,
+                    &inventory.root,
+                    bad.why,
+                    next,
+                ));
             }
             prefix => prefix.and_then(Result::ok),
         };
@@ -77,7 +82,9 @@ impl Site {
 
     /// The path of something in this export, from the top of the pack.
     fn path(&self, below: &RelPath) -> RelPath {
-        let Some(prefix) = &self.prefix else { return below.clone() };
+        let Some(prefix) = &self.prefix else {
+            return below.clone();
+        };
         // Two paths that are sound make a sound one, unless it becomes too long: then it stays
         // what it is, and two files of one path are refused.
         RelPath::new(format!("{prefix}/{below}")).unwrap_or_else(|_| below.clone())
@@ -85,7 +92,12 @@ impl Site {
 
     fn findings(&self) -> Vec<Finding> {
         let mut findings = self.inventory.findings.0.clone();
-        findings.extend(self.inventory.links.iter().map(|(path, target)| link(path, target)));
+        findings.extend(
+            self.inventory
+                .links
+                .iter()
+                .map(|(path, target)| link(path, target)),
+        );
         if let Some(prefix) = &self.prefix {
             for finding in &mut findings {
                 finding.path = format!("{prefix}/{}", finding.path);
@@ -96,7 +108,10 @@ impl Site {
 }
 
 fn link(path: &RelPath, target: &Path) -> Finding {
-    let message = format!("is a link to `{}`, and links cannot be packed", target.display());
+    let message = format!(
+        "is a link to `{}`, and links cannot be packed",
+        target.display()
+    );
     Finding::error(Code::LinkInExport, path, message)
         .next("replace the link by what it leads to, or remove it")
 }
@@ -104,7 +119,10 @@ fn link(path: &RelPath, target: &Path) -> Finding {
 fn same_names(sites: &[Site], prefixed: bool) -> Vec<Finding> {
     let mut seen = HashSet::new();
     let again = |site: &&Site| {
-        let prefix = site.prefix.as_ref().map_or_else(String::new, RelPath::folded);
+        let prefix = site
+            .prefix
+            .as_ref()
+            .map_or_else(String::new, RelPath::folded);
         !seen.insert(prefix)
     };
     let twice = |site: &Site| {
@@ -149,12 +167,19 @@ impl Judged {
             }
         }
         let graph = resolve(&mut disks, &starts);
-        Ok(Self { disks, graph, nodes })
+        Ok(Self {
+            disks,
+            graph,
+            nodes,
+        })
     }
 
     /// What was found about disks; where broken chains are carried along, they are warnings.
     fn findings(&self, keep_broken: bool) -> Vec<Finding> {
-        let all = self.graph.nodes().flat_map(|node| self.graph.findings(node));
+        let all = self
+            .graph
+            .nodes()
+            .flat_map(|node| self.graph.findings(node));
         let mut findings: Vec<Finding> = all.cloned().collect();
         if keep_broken {
             for finding in &mut findings {
@@ -171,11 +196,15 @@ impl Judged {
     }
 
     fn is_broken(&self, site: usize, file: usize) -> bool {
-        self.node(site, file).is_some_and(|node| self.graph.is_broken(node))
+        self.node(site, file)
+            .is_some_and(|node| self.graph.is_broken(node))
     }
 
     fn role(&self, node: NodeId) -> Role {
-        match (self.graph.is_parent(node), self.graph.has_automatic_child(node)) {
+        match (
+            self.graph.is_parent(node),
+            self.graph.has_automatic_child(node),
+        ) {
             (_, true) => Role::CheckpointParent,
             (true, false) => Role::Parent,
             (false, false) => Role::Leaf,
@@ -233,19 +262,28 @@ impl<'a> Draft<'a> {
         }
         let folders = self.folders()?;
         let parents = self.parents();
-        let mut files: Vec<LabFile> = self.files.into_values().map(|drafted| drafted.file).collect();
+        let mut files: Vec<LabFile> = self
+            .files
+            .into_values()
+            .map(|drafted| drafted.file)
+            .collect();
         for (file, parent) in files.iter_mut().zip(parents) {
             file.parent = parent;
         }
         break_loops(&mut files, findings);
-        Ok(Lab { vms: self.vms.vms, folders, files })
+        Ok(Lab {
+            vms: self.vms.vms,
+            folders,
+            files,
+        })
     }
 
     fn find_broken_vms(&mut self) {
         for (number, site) in self.sites.iter().enumerate() {
             for (at, file) in site.inventory.files.iter().enumerate() {
                 if self.judged.is_broken(number, at) {
-                    self.broken_vms.extend(self.vms.holding(&site.path(&file.path)));
+                    self.broken_vms
+                        .extend(self.vms.holding(&site.path(&file.path)));
                 }
             }
         }
@@ -255,8 +293,8 @@ impl<'a> Draft<'a> {
         let path = site.path(&scanned.path);
         let vm = self.vms.holding(&path);
         let node = self.judged.node(at.0, at.1);
-        let broken = self.judged.is_broken(at.0, at.1)
-            || vm.is_some_and(|vm| self.broken_vms.contains(&vm));
+        let broken =
+            self.judged.is_broken(at.0, at.1) || vm.is_some_and(|vm| self.broken_vms.contains(&vm));
         let info = scanned.info();
         let role = match node {
             _ if broken => Role::Broken,
@@ -288,7 +326,9 @@ impl<'a> Draft<'a> {
         if judged.graph.is_broken(node) {
             return Parent::None;
         }
-        let Some(parent) = judged.graph.parent_of(node) else { return Parent::None };
+        let Some(parent) = judged.graph.parent_of(node) else {
+            return Parent::None;
+        };
         match judged.disks.origin(parent) {
             Whence::File { inventory, file } => Parent::File(inventory, file),
             Whence::Store { .. } | Whence::Elsewhere => {
@@ -307,7 +347,10 @@ impl<'a> Draft<'a> {
         let standing: HashSet<ContentId> =
             earlier::standing(manifest, store)?.into_values().collect();
         let here: HashSet<String> = self.files.keys().map(RelPath::folded).collect();
-        for packed in manifest.files().filter(|file| !here.contains(&file.path.folded())) {
+        for packed in manifest
+            .files()
+            .filter(|file| !here.contains(&file.path.folded()))
+        {
             match &packed.place {
                 Place::Pack => findings.push(gone(packed)),
                 Place::Store { ref_disk, .. } if !standing.contains(ref_disk) => {
@@ -339,7 +382,10 @@ impl<'a> Draft<'a> {
                 role,
                 disk: packed.disk.clone(),
                 parent: None,
-                origin: Origin::Stored { place, digest: packed.digest },
+                origin: Origin::Stored {
+                    place,
+                    digest: packed.digest,
+                },
             },
             parent: facts.map_or(Parent::None, |facts| Parent::Path(facts.path.clone())),
         };
@@ -354,7 +400,10 @@ impl<'a> Draft<'a> {
             let scanned = &self.sites[site].inventory.files[file];
             let automatic = is_automatic(scanned.path.name());
             let stored = |parent| !matches!(self.judged.disks.origin(parent), Whence::File { .. });
-            let parent_id = scanned.info().and_then(|info| info.parent.as_ref()).map(|link| link.id);
+            let parent_id = scanned
+                .info()
+                .and_then(|info| info.parent.as_ref())
+                .map(|link| link.id);
             automatic
                 && graph.parent_of(node).is_some_and(stored)
                 && parent_id == own_id
@@ -368,11 +417,19 @@ impl<'a> Draft<'a> {
             if let Some(prefix) = &site.prefix
                 && let Entry::Folder(modified) = fs::look(&site.inventory.root)?
             {
-                folders.push(Folder { path: prefix.clone(), modified, unknown: Unknown::new() });
+                folders.push(Folder {
+                    path: prefix.clone(),
+                    modified,
+                    unknown: Unknown::new(),
+                });
             }
             for (path, modified) in &site.inventory.folders {
                 let (path, modified) = (site.path(path), *modified);
-                folders.push(Folder { path, modified, unknown: Unknown::new() });
+                folders.push(Folder {
+                    path,
+                    modified,
+                    unknown: Unknown::new(),
+                });
             }
         }
         folders.sort_by(|a, b| a.path.parts().cmp(b.path.parts()));
@@ -380,10 +437,17 @@ impl<'a> Draft<'a> {
     }
 
     fn parents(&self) -> Vec<Option<usize>> {
-        let index: HashMap<&RelPath, usize> =
-            self.files.keys().enumerate().map(|(at, path)| (path, at)).collect();
+        let index: HashMap<&RelPath, usize> = self
+            .files
+            .keys()
+            .enumerate()
+            .map(|(at, path)| (path, at))
+            .collect();
         let stored = self.stored_files();
-        let before = self.terms.earlier.map(|(manifest, _)| earlier::by_path(manifest));
+        let before = self
+            .terms
+            .earlier
+            .map(|(manifest, _)| earlier::by_path(manifest));
         let said = |path: &RelPath| {
             let file = before.as_ref()?.get(&path.folded())?;
             Some(&file.disk.as_ref()?.parent.as_ref()?.path)
@@ -398,7 +462,9 @@ impl<'a> Draft<'a> {
                     let near = |path: &&&RelPath| self.vms.holding(path) == drafted.file.vm;
                     let said = said(&drafted.file.path);
                     let known = users.iter().find(|path| Some(**path) == said);
-                    known.or_else(|| users.iter().find(near)).or_else(|| users.first())?
+                    known
+                        .or_else(|| users.iter().find(near))
+                        .or_else(|| users.first())?
                 }
             };
             let at = *index.get(path)?;
@@ -410,9 +476,14 @@ impl<'a> Draft<'a> {
     /// The files that each file of the store stands for.
     fn stored_files(&self) -> HashMap<PathBuf, Vec<&RelPath>> {
         let mut users: HashMap<PathBuf, Vec<&RelPath>> = HashMap::new();
-        let Some((manifest, store)) = self.terms.earlier else { return users };
+        let Some((manifest, store)) = self.terms.earlier else {
+            return users;
+        };
         for (path, drafted) in &self.files {
-            if let Origin::Stored { place: Place::Store { ref_disk, .. }, .. } = &drafted.file.origin
+            if let Origin::Stored {
+                place: Place::Store { ref_disk, .. },
+                ..
+            } = &drafted.file.origin
                 && let Some(disk) = manifest.ref_disk(ref_disk)
             {
                 users.entry(store.join(&disk.file)).or_default().push(path);
@@ -423,7 +494,9 @@ impl<'a> Draft<'a> {
 }
 
 fn is_automatic(name: &str) -> bool {
-    let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    let extension = name
+        .rsplit_once('.')
+        .map(|(_, extension)| extension.to_ascii_lowercase());
     matches!(extension.as_deref(), Some("avhd" | "avhdx"))
 }
 
@@ -485,16 +558,27 @@ impl VmList {
 
     fn whole(name: String) -> Self {
         let vms = vec![LabVm { name, folder: None }];
-        Self { vms, whole: true, by_folder: HashMap::new() }
+        Self {
+            vms,
+            whole: true,
+            by_folder: HashMap::new(),
+        }
     }
 
     fn topmost(folders: BTreeMap<RelPath, String>) -> Self {
-        let mut list = Self { vms: Vec::new(), whole: false, by_folder: HashMap::new() };
+        let mut list = Self {
+            vms: Vec::new(),
+            whole: false,
+            by_folder: HashMap::new(),
+        };
         // A folder comes before what is in it.
         for (folder, name) in folders {
             if list.holding(&folder).is_none() {
                 list.by_folder.insert(folder.folded(), list.vms.len());
-                list.vms.push(LabVm { name, folder: Some(folder) });
+                list.vms.push(LabVm {
+                    name,
+                    folder: Some(folder),
+                });
             }
         }
         list
@@ -505,7 +589,11 @@ impl VmList {
             return Some(0);
         }
         let folded = path.folded();
-        let ends = folded.match_indices('/').map(|(end, _)| end).chain([folded.len()]);
-        ends.into_iter().find_map(|end| self.by_folder.get(&folded[..end]).copied())
+        let ends = folded
+            .match_indices('/')
+            .map(|(end, _)| end)
+            .chain([folded.len()]);
+        ends.into_iter()
+            .find_map(|end| self.by_folder.get(&folded[..end]).copied())
     }
 }

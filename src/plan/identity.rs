@@ -67,7 +67,9 @@ impl Masked {
     /// Copies the masked bytes that lie in the window at `offset` over `window`.
     fn fill(&self, offset: u64, window: &mut [u8]) {
         let end = offset + window.len() as u64;
-        let first = self.pieces.partition_point(|(at, bytes)| at + bytes.len() as u64 <= offset);
+        let first = self
+            .pieces
+            .partition_point(|(at, bytes)| at + bytes.len() as u64 <= offset);
         for (at, bytes) in self.pieces[first..].iter().take_while(|(at, _)| *at < end) {
             let from = (*at).max(offset);
             let to = (at + bytes.len() as u64).min(end);
@@ -142,7 +144,10 @@ fn push_difference(runs: &mut Vec<Run>, offset: u64, ours: &[u8], theirs: &[u8])
             Some(run) if run.offset + run.bytes.len() as u64 == at_offset => {
                 run.bytes.extend_from_slice(&ours[start..end]);
             }
-            _ => runs.push(Run { offset: at_offset, bytes: ours[start..end].to_vec() }),
+            _ => runs.push(Run {
+                offset: at_offset,
+                bytes: ours[start..end].to_vec(),
+            }),
         }
         at = end;
     }
@@ -155,9 +160,20 @@ mod tests {
     use proptest::prelude::*;
 
     fn masked_of(bytes: &[u8], ranges: &[(u64, u64)]) -> Masked {
-        let ranges: Vec<_> = ranges.iter().map(|&(start, len)| ByteRange::new(start, len).unwrap()).collect();
-        let pieces = ranges.iter().map(|r| (r.start(), bytes[r.start() as usize..r.end() as usize].to_vec()));
-        Masked { pieces: pieces.collect(), ranges }
+        let ranges: Vec<_> = ranges
+            .iter()
+            .map(|&(start, len)| ByteRange::new(start, len).unwrap())
+            .collect();
+        let pieces = ranges.iter().map(|r| {
+            (
+                r.start(),
+                bytes[r.start() as usize..r.end() as usize].to_vec(),
+            )
+        });
+        Masked {
+            pieces: pieces.collect(),
+            ranges,
+        }
     }
 
     fn lay(residue: &Residue, bytes: &mut [u8]) {

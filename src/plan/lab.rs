@@ -91,7 +91,12 @@ impl Seen {
     /// What `stamp` shows, and the id of the disk in the file.
     #[must_use]
     pub const fn new(stamp: &Stamp, disk: Option<DiskId>) -> Self {
-        Self { key: stamp.key, length: stamp.len, modified: stamp.modified, disk }
+        Self {
+            key: stamp.key,
+            length: stamp.len,
+            modified: stamp.modified,
+            disk,
+        }
     }
 
     /// Tells whether a file with this stamp is the one that was seen, unchanged.
@@ -118,7 +123,9 @@ impl LabFile {
     /// Tells whether the file is a differencing disk.
     #[must_use]
     pub fn is_child(&self) -> bool {
-        self.disk.as_ref().is_some_and(|disk| disk.kind == DiskKind::Differencing)
+        self.disk
+            .as_ref()
+            .is_some_and(|disk| disk.kind == DiskKind::Differencing)
     }
 
     /// Returns what the file looked like, if it stands in the export.
@@ -142,7 +149,9 @@ impl Lab {
     /// into it, and the same holds for all its ancestors.
     #[must_use]
     pub fn is_shareable(&self, file: usize) -> bool {
-        std::iter::once(file).chain(self.ancestors(file)).all(|at| self.files[at].role == Role::Parent)
+        std::iter::once(file)
+            .chain(self.ancestors(file))
+            .all(|at| self.files[at].role == Role::Parent)
     }
 
     /// Returns the shareable parents by level: those without a parent, their children, and so on.

@@ -43,7 +43,12 @@ pub trait KnownDisks {
     fn by_id(&self, id: &ContentId) -> Option<Known>;
 
     /// Returns a RefDisk of the store that is another export of the disk described.
-    fn twin(&self, canonical: &CanonicalId, own_id: DiskId, parent: Option<ContentId>) -> Option<Known>;
+    fn twin(
+        &self,
+        canonical: &CanonicalId,
+        own_id: DiskId,
+        parent: Option<ContentId>,
+    ) -> Option<Known>;
 }
 
 /// What a pack will do.
@@ -188,8 +193,13 @@ impl<'a> Planner<'a> {
     pub fn settle_level(&mut self, level: &[usize], digests: &HashMap<usize, Digest>) {
         for &file in level {
             match &self.lab.files[file].origin {
-                Origin::Stored { place: Place::Store { ref_disk, .. }, .. } => self.join_known(file, *ref_disk),
-                Origin::Stored { place: Place::Pack, .. } => {}
+                Origin::Stored {
+                    place: Place::Store { ref_disk, .. },
+                    ..
+                } => self.join_known(file, *ref_disk),
+                Origin::Stored {
+                    place: Place::Pack, ..
+                } => {}
                 Origin::Standing { .. } => self.join(file, &digests[&file]),
             }
         }
@@ -201,7 +211,9 @@ impl<'a> Planner<'a> {
 
     /// Adds a file that an earlier pack put into the store.
     fn join_known(&mut self, file: usize, id: ContentId) {
-        let Some(known) = self.known.by_id(&id) else { return };
+        let Some(known) = self.known.by_id(&id) else {
+            return;
+        };
         let parent = self.parent_group(file);
         let facts = known.disk.disk.as_ref();
         let canonical = facts.and_then(|facts| facts.canonical);
@@ -228,16 +240,24 @@ impl<'a> Planner<'a> {
         let identity = digest.identity.as_ref();
         let form = identity.and_then(|identity| identity.store_form.as_ref());
         let key = Key {
-            digest: identity.map_or(*digest.content.as_bytes(), |identity| *identity.canonical.as_bytes()),
+            digest: identity.map_or(*digest.content.as_bytes(), |identity| {
+                *identity.canonical.as_bytes()
+            }),
             own_id,
             parent,
             length: lab_file.length,
         };
-        let known = if self.by_key.contains_key(&key) { None } else { self.find_known(lab_file, digest, parent) };
+        let known = if self.by_key.contains_key(&key) {
+            None
+        } else {
+            self.find_known(lab_file, digest, parent)
+        };
         let is_known = known.is_some();
         let lab = self.lab;
         let parent_id = parent.map(|group| self.groups[group].disk.id);
-        let group = self.group(key, parent, || known.unwrap_or_else(|| new_ref_disk(lab, file, digest, parent_id)));
+        let group = self.group(key, parent, || {
+            known.unwrap_or_else(|| new_ref_disk(lab, file, digest, parent_id))
+        });
         let entry = &mut self.groups[group];
         if entry.members.is_empty() {
             entry.known = is_known;
@@ -287,7 +307,12 @@ impl<'a> Planner<'a> {
 
     /// Takes in everything else, and returns the plan.
     #[must_use]
-    pub fn finish(mut self, digests: &HashMap<usize, Digest>, tool: &str, created: String) -> PackPlan {
+    pub fn finish(
+        mut self,
+        digests: &HashMap<usize, Digest>,
+        tool: &str,
+        created: String,
+    ) -> PackPlan {
         for (&file, digest) in digests {
             self.digests[file] = Some(digest.content);
         }
@@ -300,7 +325,10 @@ impl<'a> Planner<'a> {
     fn choose_parents(&mut self) {
         for at in (0..self.groups.len()).rev() {
             let group = &self.groups[at];
-            let in_store = group.members.iter().any(|&file| self.lab.files[file].seen().is_none());
+            let in_store = group
+                .members
+                .iter()
+                .any(|&file| self.lab.files[file].seen().is_none());
             let wanted = group.members.len() > 1
                 || group.stored
                 || in_store
@@ -328,17 +356,24 @@ impl<'a> Planner<'a> {
             let apart = self.group_of[file].is_none() && lab_file.role != Role::Broken;
             let stored = lab_file.seen().is_none();
             if apart && (stored || lab_file.length >= WORTH_STORING) {
-                equal.entry(digest.expect("every file has been read")).or_default().push(file);
+                equal
+                    .entry(digest.expect("every file has been read"))
+                    .or_default()
+                    .push(file);
             }
         }
         let mut stored: HashMap<ContentId, usize> = self.stored_ids();
         for (id, files) in equal {
             let known = stored.contains_key(&id) || self.known.by_id(&id).is_some();
-            let in_store = files.iter().any(|&file| self.lab.files[file].seen().is_none());
+            let in_store = files
+                .iter()
+                .any(|&file| self.lab.files[file].seen().is_none());
             if files.len() < 2 && !known && !in_store {
                 continue;
             }
-            let group = *stored.entry(id).or_insert_with(|| self.add_duplicate(id, files[0]));
+            let group = *stored
+                .entry(id)
+                .or_insert_with(|| self.add_duplicate(id, files[0]));
             for file in files {
                 self.enter(file, group);
             }
@@ -346,7 +381,11 @@ impl<'a> Planner<'a> {
     }
 
     fn stored_ids(&self) -> HashMap<ContentId, usize> {
-        let stored = self.groups.iter().enumerate().filter(|(_, group)| group.stored);
+        let stored = self
+            .groups
+            .iter()
+            .enumerate()
+            .filter(|(_, group)| group.stored);
         stored.map(|(at, group)| (group.disk.id, at)).collect()
     }
 
@@ -369,7 +408,9 @@ impl<'a> Planner<'a> {
     }
 
     fn plan(self, tool: &str, created: String) -> PackPlan {
-        let packed: Vec<PackedFile> = (0..self.lab.files.len()).map(|file| self.packed(file)).collect();
+        let packed: Vec<PackedFile> = (0..self.lab.files.len())
+            .map(|file| self.packed(file))
+            .collect();
         let entries = self.entries();
         let from: HashSet<&RelPath> = entries.iter().map(|entry| &entry.from).collect();
         let (mut removals, mut placed) = (Vec::new(), Vec::new());
@@ -377,23 +418,39 @@ impl<'a> Planner<'a> {
             let Some(&seen) = file.seen() else { continue };
             let path = file.path.clone();
             match packed.place {
-                Place::Pack => placed.push(PlacedFile { path, seen, digest: packed.digest }),
+                Place::Pack => placed.push(PlacedFile {
+                    path,
+                    seen,
+                    digest: packed.digest,
+                }),
                 Place::Store { ref_disk, .. } if self.rules.in_place && !from.contains(&path) => {
-                    removals.push(Removal { path, seen, ref_disk });
+                    removals.push(Removal {
+                        path,
+                        seen,
+                        ref_disk,
+                    });
                 }
                 Place::Store { .. } => {}
             }
         }
         let savings = savings(self.lab, &packed);
         let manifest = self.manifest(packed, tool, created);
-        PackPlan { manifest, entries, removals, placed, savings }
+        PackPlan {
+            manifest,
+            entries,
+            removals,
+            placed,
+            savings,
+        }
     }
 
     fn packed(&self, at: usize) -> PackedFile {
         let file = &self.lab.files[at];
         let mut disk = file.disk.clone();
         if let (Some(facts), Some(parent)) = (&mut disk, file.parent) {
-            facts.parent.get_or_insert_with(|| self.parent_facts(parent));
+            facts
+                .parent
+                .get_or_insert_with(|| self.parent_facts(parent));
         }
         PackedFile {
             path: file.path.clone(),
@@ -411,7 +468,11 @@ impl<'a> Planner<'a> {
     fn parent_facts(&self, parent: usize) -> ParentFacts {
         let file = &self.lab.files[parent];
         let id = file.disk.as_ref().expect("a parent is a disk").own_id;
-        ParentFacts { path: file.path.clone(), id, unknown: Unknown::new() }
+        ParentFacts {
+            path: file.path.clone(),
+            id,
+            unknown: Unknown::new(),
+        }
     }
 
     fn place(&self, at: usize) -> Place {
@@ -419,19 +480,32 @@ impl<'a> Planner<'a> {
         if let Origin::Stored { place, .. } = &file.origin {
             return place.clone();
         }
-        let Some(group) = self.group_of[at].map(|group| &self.groups[group]) else { return Place::Pack };
+        let Some(group) = self.group_of[at].map(|group| &self.groups[group]) else {
+            return Place::Pack;
+        };
         // A checkpoint parent may equal a shared parent byte for byte: it shares the bytes in the
         // store, never the file at the destination.
-        let sharing = if self.lab.is_shareable(at) { group.sharing } else { Sharing::Copy };
+        let sharing = if self.lab.is_shareable(at) {
+            group.sharing
+        } else {
+            Sharing::Copy
+        };
         let residue = match self.masked_of.get(&at) {
             Some(masked) if group.sharing == Sharing::Link => residue(masked, &group.masked),
             _ => Residue::default(),
         };
-        Place::Store { ref_disk: group.disk.id, sharing, residue }
+        Place::Store {
+            ref_disk: group.disk.id,
+            sharing,
+            residue,
+        }
     }
 
     fn entries(&self) -> Vec<StoreEntry> {
-        let stored = self.groups.iter().filter(|group| group.stored && !group.known);
+        let stored = self
+            .groups
+            .iter()
+            .filter(|group| group.stored && !group.known);
         stored.filter_map(|group| self.entry(group)).collect()
     }
 
@@ -441,13 +515,27 @@ impl<'a> Planner<'a> {
             file.seen().map(|seen| (file.path.clone(), *seen))
         });
         let (from, seen) = first?;
-        let patch = group.patch.as_ref().map(StoredWrite::of).unwrap_or_default();
-        Some(StoreEntry { id: group.disk.id, file: group.disk.file.clone(), from, seen, patch })
+        let patch = group
+            .patch
+            .as_ref()
+            .map(StoredWrite::of)
+            .unwrap_or_default();
+        Some(StoreEntry {
+            id: group.disk.id,
+            file: group.disk.file.clone(),
+            from,
+            seen,
+            patch,
+        })
     }
 
     fn manifest(&self, packed: Vec<PackedFile>, tool: &str, created: String) -> Manifest {
-        let ref_disks: Vec<RefDisk> =
-            self.groups.iter().filter(|group| group.stored).map(|group| self.ref_disk(group)).collect();
+        let ref_disks: Vec<RefDisk> = self
+            .groups
+            .iter()
+            .filter(|group| group.stored)
+            .map(|group| self.ref_disk(group))
+            .collect();
         let totals = totals(self.lab, &packed, &ref_disks);
         let mut vms: Vec<Vm> = self.lab.vms.iter().map(vm_without_files).collect();
         let mut other_files = Vec::new();
@@ -473,8 +561,11 @@ impl<'a> Planner<'a> {
     }
 
     fn ref_disk(&self, group: &Group) -> RefDisk {
-        let mut used_by: Vec<RelPath> =
-            group.members.iter().map(|&file| self.lab.files[file].path.clone()).collect();
+        let mut used_by: Vec<RelPath> = group
+            .members
+            .iter()
+            .map(|&file| self.lab.files[file].path.clone())
+            .collect();
         used_by.sort();
         let mut disk = group.disk.clone();
         disk.used_by = used_by;
@@ -483,7 +574,12 @@ impl<'a> Planner<'a> {
 }
 
 fn vm_without_files(vm: &super::LabVm) -> Vm {
-    Vm { name: vm.name.clone(), folder: vm.folder.clone(), files: Vec::new(), unknown: Unknown::new() }
+    Vm {
+        name: vm.name.clone(),
+        folder: vm.folder.clone(),
+        files: Vec::new(),
+        unknown: Unknown::new(),
+    }
 }
 
 fn new_ref_disk(lab: &Lab, at: usize, digest: &Digest, parent: Option<ContentId>) -> Known {
@@ -536,8 +632,14 @@ fn totals(lab: &Lab, packed: &[PackedFile], ref_disks: &[RefDisk]) -> Totals {
 }
 
 fn savings(lab: &Lab, packed: &[PackedFile]) -> Vec<Saving> {
-    let mut savings: Vec<Saving> =
-        lab.vms.iter().map(|vm| Saving { vm: vm.name.clone(), ..Saving::default() }).collect();
+    let mut savings: Vec<Saving> = lab
+        .vms
+        .iter()
+        .map(|vm| Saving {
+            vm: vm.name.clone(),
+            ..Saving::default()
+        })
+        .collect();
     let mut others = Saving::default();
     for (file, packed) in lab.files.iter().zip(packed) {
         let saving = file.vm.map_or(&mut others, |vm| &mut savings[vm]);
@@ -558,10 +660,16 @@ impl StoredWrite {
     pub fn of(patch: &Patch) -> Vec<Self> {
         use base64::{Engine, engine::general_purpose::STANDARD};
         let store = |write: &Write| match &write.payload {
-            Payload::Bytes(bytes) => {
-                Self { offset: write.offset, bytes: Some(STANDARD.encode(bytes)), zeros: None }
-            }
-            Payload::Zeros(len) => Self { offset: write.offset, bytes: None, zeros: Some(*len) },
+            Payload::Bytes(bytes) => Self {
+                offset: write.offset,
+                bytes: Some(STANDARD.encode(bytes)),
+                zeros: None,
+            },
+            Payload::Zeros(len) => Self {
+                offset: write.offset,
+                bytes: None,
+                zeros: Some(*len),
+            },
         };
         patch.writes().map(store).collect()
     }
@@ -575,6 +683,10 @@ impl StoredWrite {
             (None, Some(len)) => Some(Write::zeros(ByteRange::new(stored.offset, len)?)),
             _ => None,
         };
-        writes.iter().map(write).collect::<Option<Vec<_>>>().map(Patch::single)
+        writes
+            .iter()
+            .map(write)
+            .collect::<Option<Vec<_>>>()
+            .map(Patch::single)
     }
 }

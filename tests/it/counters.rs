@@ -20,7 +20,9 @@ struct Lab {
 impl Lab {
     /// VMs on one parent, VMs on three levels, and one large file that stands there twice.
     fn make() -> Self {
-        let lab = Self { scratch: tempfile::tempdir().unwrap() };
+        let lab = Self {
+            scratch: tempfile::tempdir().unwrap(),
+        };
         labs::on_one_parent(&lab.export().join("two"), DiskFormat::Vhdx, 3);
         labs::three_levels(&lab.export().join("three"), DiskFormat::Vhd, 2);
         for name in ["setup.iso", "again.iso"] {
@@ -38,24 +40,36 @@ impl Lab {
     }
 
     fn leaf(&self) -> PathBuf {
-        self.export().join("two/VM 02/Virtual Hard Disks/VM 02.vhdx")
+        self.export()
+            .join("two/VM 02/Virtual Hard Disks/VM 02.vhdx")
     }
 
     /// Changes the data of one leaf.
     fn use_a_leaf(&self) -> u64 {
         let length = fs::metadata(self.leaf()).unwrap().len();
-        let mut file = fs::OpenOptions::new().write(true).open(self.leaf()).unwrap();
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .open(self.leaf())
+            .unwrap();
         file.seek(SeekFrom::Start(length - 1000)).unwrap();
         file.write_all(b"the VM ran").unwrap();
-        file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(5)).unwrap();
+        file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(5))
+            .unwrap();
         length
     }
 }
 
 /// Files of `pack` that came from the export: all but what labpack writes about them.
 fn payload(pack: &Path) -> u64 {
-    let own = ["labpack.json", "labpack.seen.json", ".labpack.lock", "RefDisk/index.json"];
-    let things = tree(pack).into_iter().filter(|(path, _)| !own.iter().any(|name| path == Path::new(name)));
+    let own = [
+        "labpack.json",
+        "labpack.seen.json",
+        ".labpack.lock",
+        "RefDisk/index.json",
+    ];
+    let things = tree(pack)
+        .into_iter()
+        .filter(|(path, _)| !own.iter().any(|name| path == Path::new(name)));
     let lengths = things.map(|(_, thing)| match thing.what {
         What::File { len, .. } => len,
         What::Folder | What::Link(_) => 0,
@@ -69,7 +83,11 @@ fn a_pack_in_place_reads_each_byte_once_and_copies_none() {
     let bytes = bytes_in(&lab.export());
     let done = verbs::pack(&verbs::here(&lab.export()));
     assert_eq!(done.io.read + done.io.skipped, bytes, "{:?}", done.io);
-    assert!(done.io.written < 64 * KIB, "only locators are rewritten: {:?}", done.io);
+    assert!(
+        done.io.written < 64 * KIB,
+        "only locators are rewritten: {:?}",
+        done.io
+    );
     assert_eq!(done.io.cloned, 0);
 }
 
@@ -81,7 +99,11 @@ fn a_first_pack_to_a_folder_reads_each_byte_once_and_writes_each_stored_byte_onc
     assert_eq!(done.io.read + done.io.skipped, bytes, "{:?}", done.io);
     let (stored, moved) = (payload(&lab.at("pack")), done.io.written + done.io.cloned);
     // Holes are not written; the locators of a parent in the store are written over its copy.
-    assert!(moved <= stored + 64 * KIB && moved + done.io.skipped >= stored, "{stored} stored, {:?}", done.io);
+    assert!(
+        moved <= stored + 64 * KIB && moved + done.io.skipped >= stored,
+        "{stored} stored, {:?}",
+        done.io
+    );
 }
 
 #[test]
@@ -105,17 +127,29 @@ fn holes_are_skipped_and_stay_holes() {
         use std::os::unix::fs::MetadataExt;
         let copy = fs::metadata(lab.at("pack").join("sparse.bin")).unwrap();
         assert_eq!(copy.len(), 64 * MIB);
-        assert!(copy.blocks() * 512 < 2 * MIB, "the copy has {} blocks", copy.blocks());
+        assert!(
+            copy.blocks() * 512 < 2 * MIB,
+            "the copy has {} blocks",
+            copy.blocks()
+        );
     }
 }
 
 #[test]
 fn packing_an_unchanged_lab_again_reads_and_writes_nothing() {
     let lab = Lab::make();
-    for request in [verbs::to(&lab.export(), &lab.at("pack")), verbs::here(&lab.export())] {
+    for request in [
+        verbs::to(&lab.export(), &lab.at("pack")),
+        verbs::here(&lab.export()),
+    ] {
         verbs::pack(&request);
         let again = verbs::pack(&request);
-        assert_eq!((again.io.read, again.io.written, again.io.cloned), (0, 0, 0), "{request:?}: {:?}", again.io);
+        assert_eq!(
+            (again.io.read, again.io.written, again.io.cloned),
+            (0, 0, 0),
+            "{request:?}: {:?}",
+            again.io
+        );
     }
 }
 
@@ -128,25 +162,62 @@ fn after_one_leaf_was_used_only_that_leaf_is_read_again() {
     let bytes = bytes_in(&lab.export());
     let again = verbs::pack(&pack);
     // What is skipped: every other file, and holes in this one.
-    assert!(again.io.read > 0 && again.io.read <= length, "the leaf has {length}: {:?}", again.io);
+    assert!(
+        again.io.read > 0 && again.io.read <= length,
+        "the leaf has {length}: {:?}",
+        again.io
+    );
     assert_eq!(again.io.read + again.io.skipped, bytes, "{:?}", again.io);
-    assert!(again.io.written + again.io.cloned <= length, "{:?}", again.io);
+    assert!(
+        again.io.written + again.io.cloned <= length,
+        "{:?}",
+        again.io
+    );
     verbs::unpack(&verbs::by(LinkMode::Copy, &lab.at("pack"), &lab.at("dest")));
-    let after = fs::read(lab.at("dest").join("two/VM 02/Virtual Hard Disks/VM 02.vhdx")).unwrap();
-    assert!(after == fs::read(lab.leaf()).unwrap(), "the pack holds the leaf as it was before");
+    let after = fs::read(
+        lab.at("dest")
+            .join("two/VM 02/Virtual Hard Disks/VM 02.vhdx"),
+    )
+    .unwrap();
+    assert!(
+        after == fs::read(lab.leaf()).unwrap(),
+        "the pack holds the leaf as it was before"
+    );
 }
 
 #[test]
 fn unpacking_reads_each_byte_of_the_pack_once_and_a_second_time_none() {
     let lab = Lab::make();
     verbs::pack(&verbs::to(&lab.export(), &lab.at("pack")));
-    for link in [LinkMode::Auto, LinkMode::Hardlink, LinkMode::Symlink, LinkMode::Relocate] {
+    for link in [
+        LinkMode::Auto,
+        LinkMode::Hardlink,
+        LinkMode::Symlink,
+        LinkMode::Relocate,
+    ] {
         let request = verbs::by(link, &lab.at("pack"), &lab.at(&link.to_string()));
         let done = verbs::unpack(&request);
-        assert_eq!(done.io.read + done.io.skipped, payload(&lab.at("pack")), "{link}: {:?}", done.io);
+        assert_eq!(
+            done.io.read + done.io.skipped,
+            payload(&lab.at("pack")),
+            "{link}: {:?}",
+            done.io
+        );
         let again = verbs::unpack(&request);
-        assert_eq!((again.io.read, again.io.written, again.io.cloned), (0, 0, 0), "{link}: {:?}", again.io);
-        assert_eq!((again.outcome.counts.files_written, again.outcome.counts.links_made), (0, 0), "{link}");
+        assert_eq!(
+            (again.io.read, again.io.written, again.io.cloned),
+            (0, 0, 0),
+            "{link}: {:?}",
+            again.io
+        );
+        assert_eq!(
+            (
+                again.outcome.counts.files_written,
+                again.outcome.counts.links_made
+            ),
+            (0, 0),
+            "{link}"
+        );
     }
 }
 
@@ -155,7 +226,12 @@ fn unpacking_by_copy_reads_each_stored_disk_once_for_all_its_copies() {
     let lab = Lab::make();
     verbs::pack(&verbs::to(&lab.export(), &lab.at("pack")));
     let done = verbs::unpack(&verbs::by(LinkMode::Copy, &lab.at("pack"), &lab.at("dest")));
-    assert_eq!(done.io.read + done.io.skipped, payload(&lab.at("pack")), "{:?}", done.io);
+    assert_eq!(
+        done.io.read + done.io.skipped,
+        payload(&lab.at("pack")),
+        "{:?}",
+        done.io
+    );
     let again = verbs::unpack(&verbs::by(LinkMode::Copy, &lab.at("pack"), &lab.at("dest")));
     assert_eq!((again.io.read, again.io.written), (0, 0), "{:?}", again.io);
 }
@@ -167,7 +243,10 @@ fn restoring_reads_each_stored_byte_at_most_once() {
     verbs::pack(&verbs::here(&lab.export()));
     let stored = payload(&lab.export().join("RefDisk"));
     let watch = crate::support::Watch::default();
-    let request = labpack::pack::RestoreRequest { pack: lab.export(), ..Default::default() };
+    let request = labpack::pack::RestoreRequest {
+        pack: lab.export(),
+        ..Default::default()
+    };
     labpack::pack::restore(&request, &watch.run()).unwrap();
     let io = watch.io();
     assert!(io.read + io.skipped <= stored, "{stored} stored: {io:?}");
@@ -180,24 +259,44 @@ fn verifying_chains_reads_no_content_and_with_content_reads_each_byte_once() {
     verbs::pack(&verbs::to(&lab.export(), &lab.at("pack")));
     for place in [lab.export(), lab.at("pack")] {
         let report = verbs::verify(&place, None, false);
-        assert!(!report.found_errors() && report.chains.ok == 5, "{:?}", report.chains);
-        assert_eq!((report.io.read, report.io.written), (0, 0), "{:?}", report.io);
+        assert!(
+            !report.found_errors() && report.chains.ok == 5,
+            "{:?}",
+            report.chains
+        );
+        assert_eq!(
+            (report.io.read, report.io.written),
+            (0, 0),
+            "{:?}",
+            report.io
+        );
         assert!(report.io.inspected > 0);
     }
     let report = verbs::verify(&lab.at("pack"), None, true);
     assert!(!report.found_errors());
-    assert_eq!(report.io.read + report.io.skipped, payload(&lab.at("pack")), "{:?}", report.io);
+    assert_eq!(
+        report.io.read + report.io.skipped,
+        payload(&lab.at("pack")),
+        "{:?}",
+        report.io
+    );
 }
 
 #[test]
 fn a_dry_run_writes_nothing() {
     let lab = Lab::make();
     let before = tree(lab.scratch.path());
-    for mut request in [verbs::to(&lab.export(), &lab.at("pack")), verbs::here(&lab.export())] {
+    for mut request in [
+        verbs::to(&lab.export(), &lab.at("pack")),
+        verbs::here(&lab.export()),
+    ] {
         request.dry_run = true;
         let done = verbs::pack(&request);
         assert!(done.outcome.plan.is_some());
         assert_eq!((done.io.written, done.io.cloned), (0, 0), "{:?}", done.io);
-        assert!(tree(lab.scratch.path()) == before, "{request:?} changed something");
+        assert!(
+            tree(lab.scratch.path()) == before,
+            "{request:?} changed something"
+        );
     }
 }

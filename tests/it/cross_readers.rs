@@ -28,11 +28,21 @@ use crate::{
 fn unpacked(folder: &Path, watch: &Watch) -> Vec<(PathBuf, DiskFormat)> {
     let (export, packed, dest) = (folder.join("LABX"), folder.join("pack"), folder.join("vms"));
     labs::both_formats(&export);
-    let request =
-        pack::Request { exports: vec![export], output: Some(packed.clone()), ..pack::Request::default() };
+    let request = pack::Request {
+        exports: vec![export],
+        output: Some(packed.clone()),
+        ..pack::Request::default()
+    };
     pack::pack(&request, &watch.run()).unwrap();
-    let link = if cfg!(unix) { LinkMode::Symlink } else { LinkMode::Hardlink };
-    let request = unpack::Request { link, ..unpack::Request::new(packed, dest.clone()) };
+    let link = if cfg!(unix) {
+        LinkMode::Symlink
+    } else {
+        LinkMode::Hardlink
+    };
+    let request = unpack::Request {
+        link,
+        ..unpack::Request::new(packed, dest.clone())
+    };
     unpack::unpack(&request, &watch.run()).unwrap();
     labs::leaves_of_both_formats(&dest)
 }
@@ -43,8 +53,13 @@ fn required() -> bool {
 
 /// Runs a reader and returns the SHA-256 of what it writes to its output.
 fn output_sha256(command: &mut Command) -> Result<String, String> {
-    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-    let mut child = child.map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+    let child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut child =
+        child.map_err(|error| format!("{}: {error}", command.get_program().display()))?;
     let (mut hasher, mut chunk) = (Sha256::new(), vec![0; 1 << 20]);
     let mut output = child.stdout.take().expect("it is piped");
     loop {
@@ -55,14 +70,27 @@ fn output_sha256(command: &mut Command) -> Result<String, String> {
     }
     let status = child.wait().map_err(|error| error.to_string())?;
     if !status.success() {
-        return Err(format!("{} ended with {status}", command.get_program().display()));
+        return Err(format!(
+            "{} ended with {status}",
+            command.get_program().display()
+        ));
     }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
 }
 
 fn compare(reader: &str, formats: &[DiskFormat], read: impl Fn(&Path, DiskFormat) -> Command) {
     let probe = read(Path::new("/nonexistent"), DiskFormat::Vhdx);
-    if Command::new(probe.get_program()).stdout(Stdio::null()).stderr(Stdio::null()).arg("--help").status().is_err() {
+    if Command::new(probe.get_program())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .arg("--help")
+        .status()
+        .is_err()
+    {
         assert!(!required(), "{reader} is not installed");
         println!("skipped: {reader} is not installed");
         return;
@@ -74,7 +102,8 @@ fn compare(reader: &str, formats: &[DiskFormat], read: impl Fn(&Path, DiskFormat
             continue;
         }
         let ours = sha256(&open_chain(&leaf, &[folder.path().join("vms")], &watch.run()).unwrap());
-        let theirs = output_sha256(&mut read(&leaf, format)).unwrap_or_else(|error| panic!("{}: {error}", leaf.display()));
+        let theirs = output_sha256(&mut read(&leaf, format))
+            .unwrap_or_else(|error| panic!("{}: {error}", leaf.display()));
         assert_eq!(theirs, ours, "{reader} reads {} otherwise", leaf.display());
         compared += 1;
     }
@@ -83,12 +112,20 @@ fn compare(reader: &str, formats: &[DiskFormat], read: impl Fn(&Path, DiskFormat
 
 #[test]
 fn seven_zip_reads_the_unpacked_chains_as_labpack_does() {
-    compare("7-Zip", &[DiskFormat::Vhd, DiskFormat::Vhdx], |leaf, format| {
-        let mut command = Command::new("7z");
-        let kind = if format == DiskFormat::Vhd { "-tvhd" } else { "-tvhdx" };
-        command.args(["x", "-so", kind]).arg(leaf);
-        command
-    });
+    compare(
+        "7-Zip",
+        &[DiskFormat::Vhd, DiskFormat::Vhdx],
+        |leaf, format| {
+            let mut command = Command::new("7z");
+            let kind = if format == DiskFormat::Vhd {
+                "-tvhd"
+            } else {
+                "-tvhdx"
+            };
+            command.args(["x", "-so", kind]).arg(leaf);
+            command
+        },
+    );
 }
 
 const DISSECT: &str = "

@@ -56,13 +56,21 @@ impl Exports {
         let folder = tempfile::tempdir().unwrap();
         let archive = fixtures.join("exports.tar.xz");
         let mut tar = Command::new("tar");
-        let status = tar.arg("-xJf").arg(archive).arg("-C").arg(folder.path()).status();
+        let status = tar
+            .arg("-xJf")
+            .arg(archive)
+            .arg("-C")
+            .arg(folder.path())
+            .status();
         if !status.is_ok_and(|status| status.success()) {
             println!("skipped: tar cannot unpack the exports here");
             return None;
         }
         let facts = fs::read(fixtures.join("EXPECT.json")).unwrap();
-        Some(Self { folder, facts: serde_json::from_slice(&facts).unwrap() })
+        Some(Self {
+            folder,
+            facts: serde_json::from_slice(&facts).unwrap(),
+        })
     }
 
     fn lab(&self, name: &str) -> PathBuf {
@@ -82,12 +90,18 @@ impl Exports {
 }
 
 fn pack_request(export: &Path, output: Option<PathBuf>) -> pack::Request {
-    pack::Request { exports: vec![export.to_owned()], output, ..pack::Request::default() }
+    pack::Request {
+        exports: vec![export.to_owned()],
+        output,
+        ..pack::Request::default()
+    }
 }
 
 #[test]
 fn pack_and_restore_give_back_each_export_byte_for_byte_with_names_and_times() {
-    let Some(exports) = Exports::lay_out() else { return };
+    let Some(exports) = Exports::lay_out() else {
+        return;
+    };
     for (name, sound) in LABS {
         let lab = exports.lab(name);
         let before = tree(&lab);
@@ -95,13 +109,19 @@ fn pack_and_restore_give_back_each_export_byte_for_byte_with_names_and_times() {
         let mut request = pack_request(&lab, None);
         if !sound {
             let refused = pack::pack(&request, &watch.run());
-            assert!(matches!(refused, Err(PackError::Refused(_))), "{name} was packed");
+            assert!(
+                matches!(refused, Err(PackError::Refused(_))),
+                "{name} was packed"
+            );
             assert_eq!(tree(&lab), before, "{name}: a refusal changed something");
             request.keep_broken = true;
         }
         pack::pack(&request, &watch.run()).unwrap_or_else(|error| panic!("{name}: {error:?}"));
         assert!(lab.join("labpack.json").is_file(), "{name}");
-        let restore = pack::RestoreRequest { pack: lab.clone(), ..pack::RestoreRequest::default() };
+        let restore = pack::RestoreRequest {
+            pack: lab.clone(),
+            ..pack::RestoreRequest::default()
+        };
         pack::restore(&restore, &watch.run()).unwrap_or_else(|error| panic!("{name}: {error:?}"));
         assert_eq!(tree(&lab), before, "{name}");
     }
@@ -109,14 +129,23 @@ fn pack_and_restore_give_back_each_export_byte_for_byte_with_names_and_times() {
 
 #[test]
 fn unpacking_by_copy_gives_back_each_export_byte_for_byte() {
-    let Some(exports) = Exports::lay_out() else { return };
+    let Some(exports) = Exports::lay_out() else {
+        return;
+    };
     for (name, _) in LABS.into_iter().filter(|(_, sound)| *sound) {
-        let (lab, scratch, watch) = (exports.lab(name), tempfile::tempdir().unwrap(), Watch::default());
+        let (lab, scratch, watch) = (
+            exports.lab(name),
+            tempfile::tempdir().unwrap(),
+            Watch::default(),
+        );
         let (packed, dest) = (scratch.path().join("pack"), scratch.path().join("dest"));
         let before = tree(&lab);
         pack::pack(&pack_request(&lab, Some(packed.clone())), &watch.run()).unwrap();
         assert_eq!(tree(&lab), before, "{name}: the source is only read");
-        let request = unpack::Request { link: LinkMode::Copy, ..unpack::Request::new(packed, dest.clone()) };
+        let request = unpack::Request {
+            link: LinkMode::Copy,
+            ..unpack::Request::new(packed, dest.clone())
+        };
         unpack::unpack(&request, &watch.run()).unwrap_or_else(|error| panic!("{name}: {error:?}"));
         let mut after = tree(&dest);
         for own in ["labpack-unpacked.json", "import-vms.ps1", ".labpack.lock"] {
@@ -132,22 +161,43 @@ fn unpacking_by_copy_gives_back_each_export_byte_for_byte() {
 
 #[test]
 fn every_way_of_linking_gives_disks_that_read_as_they_did() {
-    let Some(exports) = Exports::lay_out() else { return };
+    let Some(exports) = Exports::lay_out() else {
+        return;
+    };
     for (name, _) in LABS.into_iter().filter(|(_, sound)| *sound) {
-        let (lab, scratch, watch) = (exports.lab(name), tempfile::tempdir().unwrap(), Watch::default());
+        let (lab, scratch, watch) = (
+            exports.lab(name),
+            tempfile::tempdir().unwrap(),
+            Watch::default(),
+        );
         let packed = scratch.path().join("pack");
         pack::pack(&pack_request(&lab, Some(packed.clone())), &watch.run()).unwrap();
-        for link in [LinkMode::Hardlink, LinkMode::Symlink, LinkMode::Relocate, LinkMode::Reflink] {
+        for link in [
+            LinkMode::Hardlink,
+            LinkMode::Symlink,
+            LinkMode::Relocate,
+            LinkMode::Reflink,
+        ] {
             let dest = scratch.path().join(link.to_string());
-            let request = unpack::Request { link, ..unpack::Request::new(packed.clone(), dest.clone()) };
+            let request = unpack::Request {
+                link,
+                ..unpack::Request::new(packed.clone(), dest.clone())
+            };
             if let Err(refusal) = unpack::unpack(&request, &watch.run()) {
                 assert_eq!(link, LinkMode::Reflink, "{name}: {refusal:?}");
                 println!("skipped: {link} for {name}: {refusal}");
                 continue;
             }
-            let report =
-                verify::verify(std::slice::from_ref(&dest), &verify::Options::default(), &watch.run()).unwrap();
-            let errors: Vec<_> = report.all_findings().filter(|f| f.severity == labpack::report::Severity::Error).collect();
+            let report = verify::verify(
+                std::slice::from_ref(&dest),
+                &verify::Options::default(),
+                &watch.run(),
+            )
+            .unwrap();
+            let errors: Vec<_> = report
+                .all_findings()
+                .filter(|f| f.severity == labpack::report::Severity::Error)
+                .collect();
             assert!(errors.is_empty(), "{name} by {link}: {errors:#?}");
             check_disks(&exports, name, &dest, link, &watch.run());
         }
@@ -162,8 +212,13 @@ fn check_disks(exports: &Exports, name: &str, dest: &Path, link: LinkMode, run: 
             continue; // its parent: children name the RefDisk itself
         }
         let original = exports.lab(name).join(&path);
-        assert_eq!(identity(&original, run), identity(&unpacked, run), "{name} by {link}: {path}");
-        let disk = open_chain(&unpacked, &[dest.to_owned()], run).unwrap_or_else(|e| panic!("{name} by {link}: {path}: {e:?}"));
+        assert_eq!(
+            identity(&original, run),
+            identity(&unpacked, run),
+            "{name} by {link}: {path}"
+        );
+        let disk = open_chain(&unpacked, &[dest.to_owned()], run)
+            .unwrap_or_else(|e| panic!("{name} by {link}: {path}: {e:?}"));
         assert_eq!(sha256(&disk), expected, "{name} by {link}: {path}");
     }
 }
@@ -192,5 +247,9 @@ pub(crate) fn sha256(disk: &VirtualDisk) -> String {
         hasher.update(&chunk[..part]);
         offset += part as u64;
     }
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

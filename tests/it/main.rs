@@ -1,5 +1,10 @@
 //! Drives the library and the command as a user would, on real files and file systems.
-#![expect(clippy::disallowed_methods, reason = "a test makes, breaks and reads its own files")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test makes, breaks and reads its own files, fails where it cannot, and says what it skips"
+)]
 
 mod support;
 

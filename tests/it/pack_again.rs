@@ -11,7 +11,7 @@ use labpack::{
 
 use crate::{
     pack_in_place::{manifest_of, packed, request, restored},
-    support::{Watch, contents, copy, small_labs, set_time, tree},
+    support::{Watch, contents, copy, set_time, small_labs, tree},
 };
 
 #[test]
@@ -41,8 +41,17 @@ fn a_vm_that_comes_later_is_added_and_finds_its_parents_in_the_store() {
         packed(&lab);
         copy(&whole.join("x"), &lab.join("x"));
         let outcome = packed(&lab);
-        assert_eq!((outcome.packs[0].stored, outcome.packs[0].removed), (0, 2), "{format}");
-        assert!(manifest_of(&lab).ref_disks.iter().all(|disk| disk.used_by.len() == 3));
+        assert_eq!(
+            (outcome.packs[0].stored, outcome.packs[0].removed),
+            (0, 2),
+            "{format}"
+        );
+        assert!(
+            manifest_of(&lab)
+                .ref_disks
+                .iter()
+                .all(|disk| disk.used_by.len() == 3)
+        );
         restored(&lab);
         let mut after = tree(&lab);
         let mut before = tree(&whole);
@@ -64,7 +73,10 @@ fn a_child_made_on_a_packed_parent_is_packed_with_it() {
     fs::write(disks.join("second.vhdx"), second).unwrap();
     packed(&lab);
     let manifest = manifest_of(&lab);
-    let added = manifest.files().find(|file| file.path.name() == "second.vhdx").unwrap();
+    let added = manifest
+        .files()
+        .find(|file| file.path.name() == "second.vhdx")
+        .unwrap();
     assert_eq!(added.role, Role::Leaf);
     let parent = added.disk.as_ref().unwrap().parent.as_ref().unwrap();
     assert_eq!(parent.path.as_str(), "VM 1/Virtual Hard Disks/base.vhdx");
@@ -81,8 +93,18 @@ fn a_file_of_the_pack_that_is_gone_is_told_of_and_nothing_is_changed() {
     fs::remove_file(lab.join("VM 2/notes on it.txt")).unwrap();
     let before = tree(&lab);
     let refused = pack::pack(&request(&lab), &Watch::default().run());
-    let Err(PackError::Refused(findings)) = refused else { panic!("{refused:?}") };
-    assert_eq!(findings.0.iter().find(|f| f.code == Code::MissingFile).unwrap().path, "VM 2/notes on it.txt");
+    let Err(PackError::Refused(findings)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(
+        findings
+            .0
+            .iter()
+            .find(|f| f.code == Code::MissingFile)
+            .unwrap()
+            .path,
+        "VM 2/notes on it.txt"
+    );
     assert_eq!(tree(&lab), before);
 }
 
@@ -103,7 +125,10 @@ fn what_was_read_before_is_read_again_before_it_is_removed() {
     set_time(&one, stamp);
     fs::write(lab.join("VM 2/image.iso"), &image).unwrap();
     let before = contents(&lab);
-    assert!(matches!(pack::pack(&request(&lab), &Watch::default().run()), Err(PackError::Fs(_))));
+    assert!(matches!(
+        pack::pack(&request(&lab), &Watch::default().run()),
+        Err(PackError::Fs(_))
+    ));
     assert_eq!(contents(&lab), before);
 }
 
@@ -114,8 +139,18 @@ fn a_pack_keeps_its_store_when_another_one_is_named() {
     small_labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
     packed(&lab);
     let before = tree(&lab);
-    let elsewhere = Request { store: Some(folder.path().join("store")), ..request(&lab) };
-    assert!(matches!(pack::pack(&elsewhere, &Watch::default().run()), Err(PackError::Refused(_))));
+    let elsewhere = Request {
+        store: Some(folder.path().join("store")),
+        ..request(&lab)
+    };
+    assert!(matches!(
+        pack::pack(&elsewhere, &Watch::default().run()),
+        Err(PackError::Refused(_))
+    ));
     assert_eq!(tree(&lab), before);
-    assert!(manifest_of(&lab).files().any(|file| file.place != Place::Pack));
+    assert!(
+        manifest_of(&lab)
+            .files()
+            .any(|file| file.place != Place::Pack)
+    );
 }

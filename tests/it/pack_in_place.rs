@@ -9,10 +9,13 @@ use labpack::{
     report::Code,
 };
 
-use crate::support::{Watch, bytes_in, contents, small_labs, set_time, tree};
+use crate::support::{Watch, bytes_in, contents, set_time, small_labs, tree};
 
 pub(crate) fn request(export: &Path) -> Request {
-    Request { exports: vec![export.to_owned()], ..Request::default() }
+    Request {
+        exports: vec![export.to_owned()],
+        ..Request::default()
+    }
 }
 
 pub(crate) fn packed(export: &Path) -> Outcome {
@@ -20,7 +23,10 @@ pub(crate) fn packed(export: &Path) -> Outcome {
 }
 
 pub(crate) fn restored(pack: &Path) {
-    let request = RestoreRequest { pack: pack.to_owned(), ..RestoreRequest::default() };
+    let request = RestoreRequest {
+        pack: pack.to_owned(),
+        ..RestoreRequest::default()
+    };
     pack::restore(&request, &Watch::default().run()).unwrap();
 }
 
@@ -30,8 +36,17 @@ pub(crate) fn manifest_of(pack: &Path) -> Manifest {
 
 /// Files of labpack's own beside the packed lab.
 fn own_bytes(pack: &Path) -> u64 {
-    let own = ["labpack.json", "labpack.seen.json", ".labpack.lock", "RefDisk/index.json", "RefDisk/.lock"];
-    own.iter().filter_map(|name| fs::metadata(pack.join(name)).ok()).map(|found| found.len()).sum()
+    let own = [
+        "labpack.json",
+        "labpack.seen.json",
+        ".labpack.lock",
+        "RefDisk/index.json",
+        "RefDisk/.lock",
+    ];
+    own.iter()
+        .filter_map(|name| fs::metadata(pack.join(name)).ok())
+        .map(|found| found.len())
+        .sum()
 }
 
 const BOTH: [DiskFormat; 2] = [DiskFormat::Vhd, DiskFormat::Vhdx];
@@ -44,13 +59,22 @@ fn a_parent_of_four_vms_is_stored_once_and_everything_comes_back_byte_for_byte()
         small_labs::four_on_one_parent(&lab, format);
         let before = tree(&lab);
         let (whole, base) = (bytes_in(&lab), lab.join("VM 1/Virtual Hard Disks"));
-        let base = fs::metadata(base.join(small_labs::named("base", format))).unwrap().len();
+        let base = fs::metadata(base.join(small_labs::named("base", format)))
+            .unwrap()
+            .len();
 
         let outcome = packed(&lab);
-        assert_eq!(bytes_in(&lab) - own_bytes(&lab), whole - 3 * base, "{format}");
+        assert_eq!(
+            bytes_in(&lab) - own_bytes(&lab),
+            whole - 3 * base,
+            "{format}"
+        );
         let pack = &outcome.packs[0];
         assert_eq!((pack.stored, pack.removed), (1, 4));
-        assert_eq!(pack.totals.export_bytes - pack.totals.packed_bytes, 3 * base);
+        assert_eq!(
+            pack.totals.export_bytes - pack.totals.packed_bytes,
+            3 * base
+        );
         assert_eq!(manifest_of(&lab).ref_disks[0].used_by.len(), 4);
         assert!(!lab.join("labpack.journal").exists());
 
@@ -68,11 +92,21 @@ fn disks_in_the_middle_that_differ_by_their_paths_alone_are_stored_once() {
         let before = tree(&lab);
 
         let outcome = packed(&lab);
-        assert_eq!(outcome.packs[0].stored, 2, "{format}: the base and the middle");
+        assert_eq!(
+            outcome.packs[0].stored, 2,
+            "{format}: the base and the middle"
+        );
         let manifest = manifest_of(&lab);
-        let mid = manifest.ref_disks.iter().find(|disk| disk.file.starts_with("patched")).unwrap();
+        let mid = manifest
+            .ref_disks
+            .iter()
+            .find(|disk| disk.file.starts_with("patched"))
+            .unwrap();
         assert_eq!(mid.used_by.len(), 3);
-        assert_eq!(mid.disk.as_ref().unwrap().parent, Some(manifest.ref_disks[0].id));
+        assert_eq!(
+            mid.disk.as_ref().unwrap().parent,
+            Some(manifest.ref_disks[0].id)
+        );
 
         restored(&lab);
         assert_eq!(tree(&lab), before, "{format}");
@@ -87,11 +121,20 @@ fn a_disk_under_a_checkpoint_is_never_shared_by_link() {
     let before = tree(&lab);
     packed(&lab);
     let manifest = manifest_of(&lab);
-    let parents: Vec<_> = manifest.files().filter(|file| file.path.name() == "disk.vhdx").collect();
+    let parents: Vec<_> = manifest
+        .files()
+        .filter(|file| file.path.name() == "disk.vhdx")
+        .collect();
     assert_eq!(parents.len(), 2);
     for file in parents {
         assert_eq!(file.role, Role::CheckpointParent);
-        let shared = matches!(&file.place, Place::Store { sharing: Sharing::Copy, .. });
+        let shared = matches!(
+            &file.place,
+            Place::Store {
+                sharing: Sharing::Copy,
+                ..
+            }
+        );
         assert!(shared, "{:?}", file.place);
     }
     restored(&lab);
@@ -112,7 +155,13 @@ fn equal_files_of_64_kib_are_stored_once_and_smaller_ones_stay() {
     let manifest = manifest_of(&lab);
     for file in manifest.files() {
         match file.path.name() {
-            "image.iso" => assert!(matches!(file.place, Place::Store { sharing: Sharing::Copy, .. })),
+            "image.iso" => assert!(matches!(
+                file.place,
+                Place::Store {
+                    sharing: Sharing::Copy,
+                    ..
+                }
+            )),
             "small.bin" => assert_eq!(file.place, Place::Pack),
             _ => {}
         }
@@ -131,8 +180,12 @@ fn a_refusal_names_every_reason_and_changes_nothing() {
     }
     let before = tree(&lab);
     let refused = pack::pack(&request(&lab), &Watch::default().run());
-    let Err(PackError::Refused(findings)) = refused else { panic!("{refused:?}") };
-    let missing = findings.errors().filter(|finding| finding.code == Code::MissingParent);
+    let Err(PackError::Refused(findings)) = refused else {
+        panic!("{refused:?}")
+    };
+    let missing = findings
+        .errors()
+        .filter(|finding| finding.code == Code::MissingParent);
     assert_eq!(missing.count(), 2, "{findings}");
     assert_eq!(tree(&lab), before);
 }
@@ -144,12 +197,22 @@ fn broken_vms_are_carried_along_when_asked_and_come_back() {
     small_labs::four_on_one_parent(&lab, DiskFormat::Vhd);
     fs::remove_file(lab.join("VM 1/Virtual Hard Disks/base.vhd")).unwrap();
     let before = tree(&lab);
-    let request = Request { keep_broken: true, ..request(&lab) };
+    let request = Request {
+        keep_broken: true,
+        ..request(&lab)
+    };
     let outcome = pack::pack(&request, &Watch::default().run()).unwrap();
     assert!(!outcome.packs[0].findings.is_empty());
     let manifest = manifest_of(&lab);
-    let broken: Vec<_> = manifest.files().filter(|file| file.role == Role::Broken).collect();
-    assert!(broken.iter().all(|file| file.place == Place::Pack && file.path.top() == "VM 1"));
+    let broken: Vec<_> = manifest
+        .files()
+        .filter(|file| file.role == Role::Broken)
+        .collect();
+    assert!(
+        broken
+            .iter()
+            .all(|file| file.place == Place::Pack && file.path.top() == "VM 1")
+    );
     assert!(!broken.is_empty());
     assert_eq!(manifest.ref_disks[0].used_by.len(), 3);
     restored(&lab);
@@ -162,7 +225,10 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     let lab = folder.path().join("LAB");
     small_labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
     let before = tree(&lab);
-    let dry = Request { dry_run: true, ..request(&lab) };
+    let dry = Request {
+        dry_run: true,
+        ..request(&lab)
+    };
     let outcome = pack::pack(&dry, &Watch::default().run()).unwrap();
     assert_eq!(tree(&lab), before);
     let plan = outcome.packs[0].plan.clone().unwrap();
@@ -182,7 +248,11 @@ fn every_byte_of_an_export_is_read_once() {
     let watch = Watch::default();
     pack::pack(&request(&lab), &watch.run()).unwrap();
     let io = watch.io();
-    assert_eq!(io.read + io.skipped, whole, "holes and nothing else are skipped: {io:?}");
+    assert_eq!(
+        io.read + io.skipped,
+        whole,
+        "holes and nothing else are skipped: {io:?}"
+    );
     assert!(io.inspected < whole / 2, "{io:?}");
 }
 
@@ -206,7 +276,10 @@ fn a_lab_that_is_one_vm_folder_comes_back_too() {
     let lab = folder.path().join("LAB/VM 1");
     small_labs::four_on_one_parent(&folder.path().join("LAB"), DiskFormat::Vhdx);
     let before = tree(&lab);
-    let request = Request { all_parents: true, ..request(&lab) };
+    let request = Request {
+        all_parents: true,
+        ..request(&lab)
+    };
     pack::pack(&request, &Watch::default().run()).unwrap();
     assert_eq!(manifest_of(&lab).ref_disks.len(), 1);
     pack::pack(&request, &Watch::default().run()).unwrap();
@@ -223,10 +296,15 @@ fn links_are_refused_and_names_of_one_file_are_packed_as_two() {
     let link = lab.join("DC01/link.vhdx");
     std::os::unix::fs::symlink("Virtual Hard Disks/base.vhdx", &link).unwrap();
     let refused = pack::pack(&request(&lab), &Watch::default().run());
-    assert!(matches!(refused, Err(PackError::Refused(found)) if found.0[0].code == Code::LinkInExport));
+    assert!(
+        matches!(refused, Err(PackError::Refused(found)) if found.0[0].code == Code::LinkInExport)
+    );
     fs::remove_file(&link).unwrap();
 
-    let (one, other) = (lab.join("DC01").join(small_labs::DISKS), lab.join("x").join(small_labs::DISKS));
+    let (one, other) = (
+        lab.join("DC01").join(small_labs::DISKS),
+        lab.join("x").join(small_labs::DISKS),
+    );
     let outside = folder.path().join("kept.vhdx");
     for name in ["base.vhdx", "patched.vhdx"] {
         fs::remove_file(other.join(name)).unwrap();
@@ -235,7 +313,11 @@ fn links_are_refused_and_names_of_one_file_are_packed_as_two() {
     fs::hard_link(one.join("patched.vhdx"), &outside).unwrap();
     let (before, kept) = (tree(&lab), fs::read(&outside).unwrap());
     packed(&lab);
-    assert_eq!(fs::read(&outside).unwrap(), kept, "what is outside is not written into");
+    assert_eq!(
+        fs::read(&outside).unwrap(),
+        kept,
+        "what is outside is not written into"
+    );
     restored(&lab);
     assert_eq!(tree(&lab), before);
 }
@@ -246,8 +328,14 @@ fn a_store_inside_the_export_is_refused() {
     let lab = folder.path().join("LAB");
     small_labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
     let before = tree(&lab);
-    let request = Request { store: Some(lab.join("VM 1/store")), ..request(&lab) };
-    assert!(matches!(pack::pack(&request, &Watch::default().run()), Err(PackError::Refused(_))));
+    let request = Request {
+        store: Some(lab.join("VM 1/store")),
+        ..request(&lab)
+    };
+    assert!(matches!(
+        pack::pack(&request, &Watch::default().run()),
+        Err(PackError::Refused(_))
+    ));
     assert_eq!(tree(&lab), before);
 }
 
@@ -261,23 +349,41 @@ fn two_labs_share_a_store_and_each_comes_back_from_it() {
     }
     let before = small_labs.clone().map(|lab| tree(&lab));
     for (lab, stored) in small_labs.iter().zip([2, 0]) {
-        let request = Request { store: Some(store.clone()), ..request(lab) };
+        let request = Request {
+            store: Some(store.clone()),
+            ..request(lab)
+        };
         let outcome = pack::pack(&request, &Watch::default().run()).unwrap();
-        assert_eq!(outcome.packs[0].stored, stored, "the second lab finds its parents there");
+        assert_eq!(
+            outcome.packs[0].stored, stored,
+            "the second lab finds its parents there"
+        );
         assert!(!lab.join("RefDisk").exists());
     }
     let in_store = contents(&store);
     for (lab, before) in small_labs.iter().zip(before) {
-        let without = RestoreRequest { pack: lab.clone(), ..RestoreRequest::default() };
+        let without = RestoreRequest {
+            pack: lab.clone(),
+            ..RestoreRequest::default()
+        };
         assert!(pack::restore(&without, &Watch::default().run()).is_err());
-        let with = RestoreRequest { store: Some(store.clone()), ..without };
+        let with = RestoreRequest {
+            store: Some(store.clone()),
+            ..without
+        };
         pack::restore(&with, &Watch::default().run()).unwrap();
         assert_eq!(tree(lab), before);
     }
     let disks = |tree: std::collections::BTreeMap<std::path::PathBuf, _>| {
-        tree.into_iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "vhdx")).collect::<Vec<_>>()
+        tree.into_iter()
+            .filter(|(path, _)| path.extension().is_some_and(|e| e == "vhdx"))
+            .collect::<Vec<_>>()
     };
-    assert_eq!(disks(contents(&store)), disks(in_store), "a shared store keeps its RefDisks");
+    assert_eq!(
+        disks(contents(&store)),
+        disks(in_store),
+        "a shared store keeps its RefDisks"
+    );
 }
 
 #[test]
@@ -290,10 +396,21 @@ fn a_file_in_the_way_keeps_a_pack_from_being_undone() {
     let way = lab.join("VM 2/Virtual Hard Disks/base.vhdx");
     fs::write(&way, "mine").unwrap();
     let after = tree(&lab);
-    let request = RestoreRequest { pack: lab.clone(), ..RestoreRequest::default() };
+    let request = RestoreRequest {
+        pack: lab.clone(),
+        ..RestoreRequest::default()
+    };
     let refused = pack::restore(&request, &Watch::default().run());
-    assert!(matches!(refused, Err(PackError::Refused(found)) if found.0[0].code == Code::NameInUse));
-    assert_eq!(contents(&lab), after.into_iter().map(|(path, thing)| (path, thing.what)).collect());
+    assert!(
+        matches!(refused, Err(PackError::Refused(found)) if found.0[0].code == Code::NameInUse)
+    );
+    assert_eq!(
+        contents(&lab),
+        after
+            .into_iter()
+            .map(|(path, thing)| (path, thing.what))
+            .collect()
+    );
     fs::remove_file(&way).unwrap();
     restored(&lab);
     assert_eq!(tree(&lab), before);
@@ -305,16 +422,23 @@ fn a_damaged_refdisk_never_replaces_an_occurrence() {
     let lab = folder.path().join("LAB");
     small_labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
     packed(&lab);
-    let stored = lab.join("RefDisk").join(&manifest_of(&lab).ref_disks[0].file);
+    let stored = lab
+        .join("RefDisk")
+        .join(&manifest_of(&lab).ref_disks[0].file);
     let mut bytes = fs::read(&stored).unwrap();
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     fs::remove_file(&stored).unwrap();
     fs::write(&stored, bytes).unwrap();
     set_time(&stored, (1_600_000_000, 0));
-    let request = RestoreRequest { pack: lab.clone(), ..RestoreRequest::default() };
+    let request = RestoreRequest {
+        pack: lab.clone(),
+        ..RestoreRequest::default()
+    };
     let refused = pack::restore(&request, &Watch::default().run());
-    let Err(PackError::Refused(found)) = refused else { panic!("{refused:?}") };
+    let Err(PackError::Refused(found)) = refused else {
+        panic!("{refused:?}")
+    };
     assert_eq!(found.0[0].code, Code::DamagedRefDisk);
     assert!(!lab.join("VM 1/Virtual Hard Disks/base.vhdx").exists());
     assert!(stored.exists());

@@ -11,11 +11,14 @@ use labpack::{
 
 use crate::{
     pack_in_place::{manifest_of, packed, request, restored},
-    support::{Watch, bytes_in, contents, copy, small_labs, set_time, tree},
+    support::{Watch, bytes_in, contents, copy, set_time, small_labs, tree},
 };
 
 fn to(export: &Path, output: &Path) -> Request {
-    Request { output: Some(output.to_owned()), ..request(export) }
+    Request {
+        output: Some(output.to_owned()),
+        ..request(export)
+    }
 }
 
 fn pack_to(export: &Path, output: &Path) -> Watch {
@@ -28,15 +31,22 @@ fn pack_to(export: &Path, output: &Path) -> Watch {
 fn the_source_is_only_read_and_the_pack_is_the_one_made_in_place() {
     for format in [DiskFormat::Vhd, DiskFormat::Vhdx] {
         let folder = tempfile::tempdir().unwrap();
-        let (lab, output, twin) =
-            (folder.path().join("LAB"), folder.path().join("out/pack"), folder.path().join("twin"));
+        let (lab, output, twin) = (
+            folder.path().join("LAB"),
+            folder.path().join("out/pack"),
+            folder.path().join("twin"),
+        );
         small_labs::three_levels(&lab, format);
         copy(&lab, &twin);
         let (before, whole) = (tree(&lab), bytes_in(&lab));
 
         let watch = pack_to(&lab, &output);
         assert_eq!(tree(&lab), before, "{format}");
-        assert_eq!(watch.io().read + watch.io().skipped, whole, "{format}: read once");
+        assert_eq!(
+            watch.io().read + watch.io().skipped,
+            whole,
+            "{format}: read once"
+        );
         assert!(!output.join(".labpack-incoming").exists());
 
         packed(&twin);
@@ -80,7 +90,10 @@ fn a_second_run_reads_nothing_and_a_third_only_what_changed() {
     fs::write(&changed, "something else, and longer").unwrap();
     let watch = pack_to(&lab, &output);
     assert_eq!(watch.io().read, fs::metadata(&changed).unwrap().len());
-    assert_eq!(fs::read(output.join("x/notes on it.txt")).unwrap(), fs::read(&changed).unwrap());
+    assert_eq!(
+        fs::read(output.join("x/notes on it.txt")).unwrap(),
+        fs::read(&changed).unwrap()
+    );
 }
 
 #[test]
@@ -95,14 +108,20 @@ fn what_the_export_has_no_more_leaves_the_pack_and_its_store() {
     pack_to(&lab, &output);
     let manifest = manifest_of(&output);
     assert!(!output.join("DC01").exists());
-    assert!(manifest.files().all(|file| file.path.top() == "Member Server 2"));
+    assert!(
+        manifest
+            .files()
+            .all(|file| file.path.top() == "Member Server 2")
+    );
     for disk in &manifest.ref_disks {
         assert!(output.join("RefDisk").join(&disk.file).exists());
     }
-    let stored = fs::read_dir(output.join("RefDisk")).unwrap().filter(|entry| {
-        let path = entry.as_ref().unwrap().path();
-        path.extension().is_some_and(|e| e == "vhdx")
-    });
+    let stored = fs::read_dir(output.join("RefDisk"))
+        .unwrap()
+        .filter(|entry| {
+            let path = entry.as_ref().unwrap().path();
+            path.extension().is_some_and(|e| e == "vhdx")
+        });
     assert_eq!(stored.count(), manifest.ref_disks.len());
     restored(&output);
     assert_eq!(
@@ -118,11 +137,25 @@ fn two_exports_become_one_pack_each_below_its_own_name() {
     let output = folder.path().join("pack");
     small_labs::four_on_one_parent(&one, DiskFormat::Vhdx);
     small_labs::three_levels(&two, DiskFormat::Vhdx);
-    let both = Request { exports: vec![one.clone(), two.clone()], ..to(&one, &output) };
+    let both = Request {
+        exports: vec![one.clone(), two.clone()],
+        ..to(&one, &output)
+    };
     pack::pack(&both, &Watch::default().run()).unwrap();
     let manifest = manifest_of(&output);
-    assert_eq!(manifest.ref_disks.iter().map(|disk| disk.used_by.len()).max(), Some(7));
-    assert!(manifest.files().all(|file| ["one", "two"].contains(&file.path.top())));
+    assert_eq!(
+        manifest
+            .ref_disks
+            .iter()
+            .map(|disk| disk.used_by.len())
+            .max(),
+        Some(7)
+    );
+    assert!(
+        manifest
+            .files()
+            .all(|file| ["one", "two"].contains(&file.path.top()))
+    );
     restored(&output);
     assert_eq!(tree(&output.join("one")), tree(&one));
     assert_eq!(tree(&output.join("two")), tree(&two));
@@ -137,7 +170,9 @@ fn a_folder_with_something_else_in_it_is_left_alone() {
     fs::write(output.join("thesis.doc"), "years of work").unwrap();
     let before = tree(&output);
     let refused = pack::pack(&to(&lab, &output), &Watch::default().run());
-    assert!(matches!(refused, Err(PackError::Refused(found)) if found.0[0].code == Code::NameInUse));
+    assert!(
+        matches!(refused, Err(PackError::Refused(found)) if found.0[0].code == Code::NameInUse)
+    );
     assert_eq!(tree(&output), before);
 
     fs::remove_file(output.join("thesis.doc")).unwrap();
@@ -146,7 +181,9 @@ fn a_folder_with_something_else_in_it_is_left_alone() {
     fs::write(&mine, "mine").unwrap();
     fs::write(lab.join("VM 1/new.txt"), "the lab's").unwrap();
     let refused = pack::pack(&to(&lab, &output), &Watch::default().run());
-    assert!(matches!(refused, Err(PackError::Refused(found)) if found.0[0].code == Code::NameInUse));
+    assert!(
+        matches!(refused, Err(PackError::Refused(found)) if found.0[0].code == Code::NameInUse)
+    );
     assert_eq!(fs::read(&mine).unwrap(), b"mine");
 }
 
@@ -158,7 +195,11 @@ fn an_output_inside_the_export_or_around_it_is_refused() {
     let before = tree(folder.path());
     for output in [lab.join("pack"), lab.clone(), folder.path().to_owned()] {
         let refused = pack::pack(&to(&lab, &output), &Watch::default().run());
-        assert!(matches!(refused, Err(PackError::Refused(_))), "{}", output.display());
+        assert!(
+            matches!(refused, Err(PackError::Refused(_))),
+            "{}",
+            output.display()
+        );
     }
     assert_eq!(tree(folder.path()), before);
 }
@@ -169,7 +210,10 @@ fn a_pack_is_no_export() {
     let (lab, output) = (folder.path().join("LAB"), folder.path().join("pack"));
     small_labs::four_on_one_parent(&lab, DiskFormat::Vhdx);
     packed(&lab);
-    assert!(matches!(pack::pack(&to(&lab, &output), &Watch::default().run()), Err(PackError::Refused(_))));
+    assert!(matches!(
+        pack::pack(&to(&lab, &output), &Watch::default().run()),
+        Err(PackError::Refused(_))
+    ));
     assert!(!output.exists());
 }
 
@@ -187,7 +231,10 @@ fn a_file_that_only_looked_like_another_is_copied_after_all() {
     let before = tree(&lab);
     pack_to(&lab, &output);
     let manifest = manifest_of(&output);
-    let alone = manifest.files().find(|file| file.path.as_str() == "VM 3/image.iso").unwrap();
+    let alone = manifest
+        .files()
+        .find(|file| file.path.as_str() == "VM 3/image.iso")
+        .unwrap();
     assert_eq!(alone.place, Place::Pack);
     restored(&output);
     let after = tree(&output);
@@ -205,13 +252,20 @@ fn a_shared_store_gets_what_it_has_not_and_the_pack_has_none_of_its_own() {
     let mut wrote = Vec::new();
     for name in ["one", "two"] {
         let output = folder.path().join(name);
-        let request = Request { store: Some(store.clone()), ..to(&lab, &output) };
+        let request = Request {
+            store: Some(store.clone()),
+            ..to(&lab, &output)
+        };
         let watch = Watch::default();
         pack::pack(&request, &watch.run()).unwrap();
         wrote.push(watch.io().written);
         assert!(!output.join("RefDisk").exists());
         assert!(fs::read_dir(&store).unwrap().all(|entry| {
-            !entry.unwrap().file_name().to_string_lossy().contains("incoming")
+            !entry
+                .unwrap()
+                .file_name()
+                .to_string_lossy()
+                .contains("incoming")
         }));
     }
     assert!(wrote[1] < wrote[0], "{wrote:?}");
@@ -227,5 +281,8 @@ fn a_file_whose_time_alone_changed_is_read_and_gives_the_same_pack() {
     set_time(&notes, (1_700_000_000, 0));
     let watch = pack_to(&lab, &output);
     assert_eq!(watch.io().read, fs::metadata(&notes).unwrap().len());
-    assert_eq!(tree(&output)[Path::new("VM 4/notes on it.txt")], tree(&lab)[Path::new("VM 4/notes on it.txt")]);
+    assert_eq!(
+        tree(&output)[Path::new("VM 4/notes on it.txt")],
+        tree(&lab)[Path::new("VM 4/notes on it.txt")]
+    );
 }

@@ -100,7 +100,10 @@ fn a_restore_that_is_stopped_anywhere_is_finished_by_the_next_one() {
         small_labs::small(source.path(), format);
         let original = contents(source.path());
         let restore = |folder: &Path| {
-            let request = RestoreRequest { pack: folder.join("LAB"), ..RestoreRequest::default() };
+            let request = RestoreRequest {
+                pack: folder.join("LAB"),
+                ..RestoreRequest::default()
+            };
             pack::restore(&request, &Watch::default().run()).map(drop)
         };
         let steps = stop_everywhere(

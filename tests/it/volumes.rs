@@ -2,7 +2,10 @@
 //!
 //! Each volume is made for its test; where the system does not allow that, the test says so.
 
-use std::{collections::BTreeSet, path::{Path, PathBuf}};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use labpack::{
     formats::DiskFormat,
@@ -32,7 +35,10 @@ fn names(root: &Path) -> BTreeSet<PathBuf> {
 }
 
 fn assert_code(findings: &Findings, code: Code) {
-    assert!(findings.errors().any(|finding| finding.code == code), "no {code} in {findings}");
+    assert!(
+        findings.errors().any(|finding| finding.code == code),
+        "no {code} in {findings}"
+    );
 }
 
 /// Packs and unpacks on one volume that clones blocks.
@@ -48,18 +54,34 @@ fn clones_on(volume: &Mounted) {
     assert_eq!(done.outcome.link, Link::Reflink);
     assert!(done.io.cloned > 0, "{:?}", done.io);
     let shown = bytes_in(&dest);
-    assert!(grown < shown / 8, "{shown} bytes of files took {grown} bytes of the volume");
+    assert!(
+        grown < shown / 8,
+        "{shown} bytes of files took {grown} bytes of the volume"
+    );
     // Each is a file of its own: what is written into one is not in the others.
-    let parents = ["VM 01", "VM 02"].map(|vm| dest.join("two").join(vm).join("Virtual Hard Disks/Template.vhdx"));
-    std::fs::set_permissions(&parents[0], std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let parents = ["VM 01", "VM 02"].map(|vm| {
+        dest.join("two")
+            .join(vm)
+            .join("Virtual Hard Disks/Template.vhdx")
+    });
+    std::fs::set_permissions(
+        &parents[0],
+        std::os::unix::fs::PermissionsExt::from_mode(0o644),
+    )
+    .unwrap();
     let untouched = std::fs::read(&parents[1]).unwrap();
     std::fs::write(&parents[0], b"spoilt").unwrap();
-    assert!(std::fs::read(&parents[1]).unwrap() == untouched, "a write into one clone shows in another");
+    assert!(
+        std::fs::read(&parents[1]).unwrap() == untouched,
+        "a write into one clone shows in another"
+    );
 }
 
 #[test]
 fn on_btrfs_parents_are_block_clones_that_take_no_room() {
-    let Some(volume) = Mounted::btrfs() else { return };
+    let Some(volume) = Mounted::btrfs() else {
+        return;
+    };
     clones_on(&volume);
 }
 
@@ -71,20 +93,28 @@ fn on_xfs_parents_are_block_clones_that_take_no_room() {
 
 #[test]
 fn where_source_and_output_share_a_cloning_volume_a_pack_takes_little_room() {
-    let Some(volume) = Mounted::btrfs() else { return };
+    let Some(volume) = Mounted::btrfs() else {
+        return;
+    };
     let export = lab(&volume.path());
     let before = volume.free();
     let pack = volume.path().join("pack");
     let done = verbs::pack(&verbs::to(&export, &pack));
     let grown = before.saturating_sub(volume.free());
     assert!(done.io.cloned > 0, "{:?}", done.io);
-    assert!(grown < bytes_in(&pack) / 8, "{} bytes of pack took {grown}", bytes_in(&pack));
+    assert!(
+        grown < bytes_in(&pack) / 8,
+        "{} bytes of pack took {grown}",
+        bytes_in(&pack)
+    );
     verbs::must_verify(&pack, None, LEAVES);
 }
 
 #[test]
 fn on_ntfs_hard_links_and_symbolic_links_give_sound_chains() {
-    let Some(volume) = Mounted::ntfs() else { return };
+    let Some(volume) = Mounted::ntfs() else {
+        return;
+    };
     let here = volume.path();
     let export = lab(&here);
     let pack = here.join("pack");
@@ -92,7 +122,11 @@ fn on_ntfs_hard_links_and_symbolic_links_give_sound_chains() {
     for link in [LinkMode::Hardlink, LinkMode::Symlink] {
         let dest = here.join(link.to_string());
         let done = verbs::unpack(&verbs::by(link, &pack, &dest));
-        assert!(done.outcome.counts.links_made >= LEAVES, "{link}: {:?}", done.outcome.counts);
+        assert!(
+            done.outcome.counts.links_made >= LEAVES,
+            "{link}: {:?}",
+            done.outcome.counts
+        );
         verbs::must_verify(&dest, None, LEAVES);
     }
     verbs::pack(&verbs::here(&export));
@@ -113,48 +147,74 @@ impl TwoVolumes {
         let export = lab(&first.path());
         let pack = first.path().join("pack");
         verbs::pack(&verbs::to(&export, &pack));
-        Some(Self { first, second, pack })
+        Some(Self {
+            first,
+            second,
+            pack,
+        })
     }
 
     fn request(&self, link: LinkMode) -> Request {
         let dest = self.first.path().join(link.to_string());
         let store = Some(self.second.path().join("store"));
-        Request { store, ..verbs::by(link, &self.pack, &dest) }
+        Request {
+            store,
+            ..verbs::by(link, &self.pack, &dest)
+        }
     }
 }
 
 #[test]
 fn with_the_store_on_another_volume_symlink_and_relocate_give_sound_chains() {
-    let Some(volumes) = TwoVolumes::make() else { return };
+    let Some(volumes) = TwoVolumes::make() else {
+        return;
+    };
     for link in [LinkMode::Symlink, LinkMode::Relocate] {
         let request = volumes.request(link);
         verbs::unpack(&request);
         let store = request.store.unwrap();
         verbs::must_verify(&request.dest, Some(&store), LEAVES);
         let copies = names(&volumes.first.path().join(link.to_string()));
-        assert!(copies.iter().all(|path| !path.starts_with("RefDisk")), "{link}: {copies:?}");
+        assert!(
+            copies.iter().all(|path| !path.starts_with("RefDisk")),
+            "{link}: {copies:?}"
+        );
     }
 }
 
 #[test]
 fn a_way_that_cannot_cross_volumes_is_refused_by_name_and_nothing_is_written() {
-    let Some(volumes) = TwoVolumes::make() else { return };
+    let Some(volumes) = TwoVolumes::make() else {
+        return;
+    };
     let before = (names(&volumes.first.path()), names(&volumes.second.path()));
     for link in [LinkMode::Hardlink, LinkMode::Reflink] {
         let refused = verbs::try_unpack(&volumes.request(link));
-        let Err(UnpackError::Refused(findings)) = refused else { panic!("{link} was not refused") };
+        let Err(UnpackError::Refused(findings)) = refused else {
+            panic!("{link} was not refused")
+        };
         assert_code(&findings, Code::LinkUnavailable);
-        assert_eq!((names(&volumes.first.path()), names(&volumes.second.path())), before, "{link}");
+        assert_eq!(
+            (names(&volumes.first.path()), names(&volumes.second.path())),
+            before,
+            "{link}"
+        );
     }
 }
 
 #[test]
 fn auto_takes_a_symbolic_link_across_volumes_and_says_why() {
-    let Some(volumes) = TwoVolumes::make() else { return };
+    let Some(volumes) = TwoVolumes::make() else {
+        return;
+    };
     let done = verbs::unpack(&volumes.request(LinkMode::Auto));
     assert_eq!(done.outcome.link, Link::Symlink, "{}", done.outcome.why);
     for said in ["no reflink", "no hardlink", "another volume"] {
-        assert!(done.outcome.why.contains(said), "`{said}` is not in: {}", done.outcome.why);
+        assert!(
+            done.outcome.why.contains(said),
+            "`{said}` is not in: {}",
+            done.outcome.why
+        );
     }
 }
 
@@ -189,14 +249,18 @@ fn auto_takes_hard_links_where_blocks_cannot_be_cloned_and_says_why() {
 
 #[test]
 fn an_unpack_that_does_not_fit_is_refused_before_anything_is_written() {
-    let Some(volume) = Mounted::tmpfs(4) else { return };
+    let Some(volume) = Mounted::tmpfs(4) else {
+        return;
+    };
     let scratch = tempfile::tempdir().unwrap();
     let (export, pack) = (lab(scratch.path()), scratch.path().join("pack"));
     verbs::pack(&verbs::to(&export, &pack));
     assert!(bytes_in(&pack) > 8 * MIB);
     for link in [LinkMode::Auto, LinkMode::Hardlink, LinkMode::Copy] {
         let refused = verbs::try_unpack(&verbs::by(link, &pack, &volume.path().join("dest")));
-        let Err(UnpackError::Refused(findings)) = refused else { panic!("{link} was not refused") };
+        let Err(UnpackError::Refused(findings)) = refused else {
+            panic!("{link} was not refused")
+        };
         assert_code(&findings, Code::NoSpace);
         assert_eq!(names(&volume.path()).len(), 1, "{link} left something");
     }
@@ -204,12 +268,16 @@ fn an_unpack_that_does_not_fit_is_refused_before_anything_is_written() {
 
 #[test]
 fn a_pack_that_does_not_fit_is_refused_before_anything_is_written() {
-    let Some(volume) = Mounted::tmpfs(4) else { return };
+    let Some(volume) = Mounted::tmpfs(4) else {
+        return;
+    };
     let scratch = tempfile::tempdir().unwrap();
     let export = lab(scratch.path());
     let before = tree(&export);
     let refused = verbs::try_pack(&verbs::to(&export, &volume.path().join("pack")));
-    let Err(PackError::Refused(findings)) = refused else { panic!("it was not refused") };
+    let Err(PackError::Refused(findings)) = refused else {
+        panic!("it was not refused")
+    };
     assert_code(&findings, Code::NoSpace);
     assert_eq!(names(&volume.path()).len(), 1, "something was left");
     assert_eq!(tree(&export), before);
@@ -217,14 +285,18 @@ fn a_pack_that_does_not_fit_is_refused_before_anything_is_written() {
 
 #[test]
 fn an_in_place_pack_refuses_a_store_on_a_full_volume_before_anything_is_changed() {
-    let Some(volume) = Mounted::tmpfs(4) else { return };
+    let Some(volume) = Mounted::tmpfs(4) else {
+        return;
+    };
     let scratch = tempfile::tempdir().unwrap();
     let export = lab(scratch.path());
     let before = tree(&export);
     let mut request = verbs::here(&export);
     request.store = Some(volume.path().join("store"));
     let refused = verbs::try_pack(&request);
-    let Err(PackError::Refused(findings)) = refused else { panic!("it was not refused") };
+    let Err(PackError::Refused(findings)) = refused else {
+        panic!("it was not refused")
+    };
     assert_code(&findings, Code::NoSpace);
     assert_eq!(tree(&export), before);
     assert_eq!(names(&volume.path()).len(), 1, "something was left");

@@ -25,8 +25,14 @@ impl Made {
     pub(crate) fn base(format: DiskFormat, name: &str, number: u8) -> Self {
         let mut disk = NewDisk::new(format, DiskKind::Dynamic, SIZE, id(format, number));
         disk.block_size = Some(2 * 1024 * 1024);
-        disk.data = vec![(0, noise(number, 2 * MIB)), (8 * MIB + 512, noise(number ^ 0x55, MIB))];
-        Self { name: name.to_owned(), disk }
+        disk.data = vec![
+            (0, noise(number, 2 * MIB)),
+            (8 * MIB + 512, noise(number ^ 0x55, MIB)),
+        ];
+        Self {
+            name: name.to_owned(),
+            disk,
+        }
     }
 
     /// A child of `parent` that stands beside it in `folder`, as Windows writes the path.
@@ -38,9 +44,19 @@ impl Made {
             absolute: Some(format!("{folder}\\{}", parent.name)),
             volume: None,
         };
-        disk.parent = Some(NewParent { id: parent.disk.own_id, paths, timestamp: 0 });
-        disk.data = vec![(512 * 3, noise(number, 512 * 5)), (5 * MIB, noise(number ^ 0xAA, 128 * 1024))];
-        Self { name: name.to_owned(), disk }
+        disk.parent = Some(NewParent {
+            id: parent.disk.own_id,
+            paths,
+            timestamp: 0,
+        });
+        disk.data = vec![
+            (512 * 3, noise(number, 512 * 5)),
+            (5 * MIB, noise(number ^ 0xAA, 128 * 1024)),
+        ];
+        Self {
+            name: name.to_owned(),
+            disk,
+        }
     }
 
     pub(crate) fn write_to(&self, folder: &Path) -> PathBuf {
@@ -83,7 +99,11 @@ pub(crate) fn vm(export: &Path, name: &str) -> PathBuf {
     let machines = export.join(name).join("Virtual Machines");
     fs::create_dir_all(&machines).unwrap();
     fs::create_dir_all(export.join(name).join("Snapshots")).unwrap();
-    fs::write(machines.join(format!("{name}.vmcx")), noise(name.len() as u8, 4096)).unwrap();
+    fs::write(
+        machines.join(format!("{name}.vmcx")),
+        noise(name.len() as u8, 4096),
+    )
+    .unwrap();
     let disks = export.join(name).join("Virtual Hard Disks");
     fs::create_dir_all(&disks).unwrap();
     disks
@@ -97,7 +117,13 @@ pub(crate) fn on_one_parent(export: &Path, format: DiskFormat, count: u8) {
         let disks = vm(export, &name);
         parent.write_to(&disks);
         let folder = format!("F:\\Exports\\{name}\\Virtual Hard Disks");
-        Made::child(&parent, &format!("{name}.{}", extension(format)), 10 + number, &folder).write_to(&disks);
+        Made::child(
+            &parent,
+            &format!("{name}.{}", extension(format)),
+            10 + number,
+            &folder,
+        )
+        .write_to(&disks);
     }
 }
 
@@ -114,22 +140,6 @@ pub(crate) fn three_levels(export: &Path, format: DiskFormat, count: u8) {
         base.write_to(&disks);
         middle.write_to(&disks);
         Made::child(&middle, &format!("{name}.{ext}"), 30 + number, &folder).write_to(&disks);
-    }
-}
-
-/// A VM with a checkpoint, and one without, on the same base.
-pub(crate) fn with_checkpoint(export: &Path) {
-    let base = Made::base(DiskFormat::Vhdx, "Template.vhdx", 1);
-    for name in ["CP 1", "CP 2"] {
-        let disks = vm(export, name);
-        let folder = format!("F:\\Exports\\{name}\\Virtual Hard Disks");
-        let number = 50 + name.as_bytes()[3];
-        let disk = Made::child(&base, &format!("{name}.vhdx"), number, &folder);
-        base.write_to(&disks);
-        disk.write_to(&disks);
-        if name == "CP 1" {
-            Made::child(&disk, &format!("{name}_AAAA.avhdx"), 99, &folder).write_to(&disks);
-        }
     }
 }
 

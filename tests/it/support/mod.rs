@@ -35,7 +35,10 @@ impl Progress for Stop {
 
 impl Watch {
     pub(crate) fn run(&self) -> Run<'_> {
-        Run { progress: &self.stop, meter: &self.meter }
+        Run {
+            progress: &self.stop,
+            meter: &self.meter,
+        }
     }
 
     pub(crate) fn io(&self) -> IoTotals {
@@ -76,7 +79,10 @@ pub(crate) fn tree(root: &Path) -> BTreeMap<PathBuf, Thing> {
             What::Link(fs::read_link(path).unwrap())
         } else {
             let bytes = fs::read(path).unwrap();
-            What::File { len: facts.len(), digest: blake3::hash(&bytes) }
+            What::File {
+                len: facts.len(),
+                digest: blake3::hash(&bytes),
+            }
         };
         let time = filetime::FileTime::from_last_modification_time(&facts);
         let thing = Thing {
@@ -91,7 +97,10 @@ pub(crate) fn tree(root: &Path) -> BTreeMap<PathBuf, Thing> {
 
 /// As [`tree`], without times: what is there and what is in it.
 pub(crate) fn contents(root: &Path) -> BTreeMap<PathBuf, What> {
-    tree(root).into_iter().map(|(path, thing)| (path, thing.what)).collect()
+    tree(root)
+        .into_iter()
+        .map(|(path, thing)| (path, thing.what))
+        .collect()
 }
 
 /// Copies a folder with its times.

@@ -67,7 +67,10 @@ impl<'a> Builder<'a> {
     pub(crate) fn base(&self, vm: &str, stem: &str, number: u8) -> Named {
         let mut disk = NewDisk::new(self.format, DiskKind::Dynamic, SIZE, id(number));
         disk.block_size = Some(1 << 20);
-        disk.data = vec![(0, pattern(number, 128 << 10)), (2 << 20, pattern(number ^ 0x55, 4096))];
+        disk.data = vec![
+            (0, pattern(number, 128 << 10)),
+            (2 << 20, pattern(number ^ 0x55, 4096)),
+        ];
         self.write(vm, &named(stem, self.format), &disk)
     }
 
@@ -93,14 +96,20 @@ impl<'a> Builder<'a> {
         let file = self.folder(vm).join(name);
         let mut out = fs::File::create(file).unwrap();
         disk.write_to(&mut out).unwrap();
-        Named { name: name.to_owned(), id: disk.own_id }
+        Named {
+            name: name.to_owned(),
+            id: disk.own_id,
+        }
     }
 
     /// Gives everything a time of its own, none of them now.
     pub(crate) fn done(&self) {
         for (number, path) in tree(self.root).into_keys().rev().enumerate() {
             let number = u32::try_from(number).unwrap();
-            set_time(&self.root.join(path), (1_500_000_000 + i64::from(number), number * 100));
+            set_time(
+                &self.root.join(path),
+                (1_500_000_000 + i64::from(number), number * 100),
+            );
         }
     }
 }
@@ -133,7 +142,12 @@ pub(crate) fn three_levels(root: &Path, format: DiskFormat) {
         lab.vm(vm);
         let base = lab.base(vm, "base", 200);
         let mid = lab.child(vm, &named("patched", format), 100, &base);
-        lab.child(vm, &named(vm, format), u8::try_from(number).unwrap() + 1, &mid);
+        lab.child(
+            vm,
+            &named(vm, format),
+            u8::try_from(number).unwrap() + 1,
+            &mid,
+        );
     }
     lab.done();
 }
@@ -156,7 +170,12 @@ pub(crate) fn checkpoints(root: &Path) {
     for (number, vm) in ["A", "B"].into_iter().enumerate() {
         lab.vm(vm);
         let base = lab.base(vm, "disk", 200);
-        lab.child(vm, "disk_1234.avhdx", u8::try_from(number).unwrap() + 1, &base);
+        lab.child(
+            vm,
+            "disk_1234.avhdx",
+            u8::try_from(number).unwrap() + 1,
+            &base,
+        );
     }
     lab.done();
 }

@@ -19,19 +19,28 @@ pub(crate) struct Done<T> {
 
 /// A pack in place.
 pub(crate) fn here(export: &Path) -> pack::Request {
-    pack::Request { exports: vec![export.to_owned()], ..pack::Request::default() }
+    pack::Request {
+        exports: vec![export.to_owned()],
+        ..pack::Request::default()
+    }
 }
 
 /// A pack to another folder.
 pub(crate) fn to(export: &Path, output: &Path) -> pack::Request {
-    pack::Request { output: Some(output.to_owned()), ..here(export) }
+    pack::Request {
+        output: Some(output.to_owned()),
+        ..here(export)
+    }
 }
 
 pub(crate) fn try_pack(request: &pack::Request) -> Result<Done<Packed>, PackError> {
     let watch = Watch::default();
     let mut outcome = pack::pack(request, &watch.run())?;
     assert_eq!(outcome.packs.len(), 1, "one export, one pack");
-    Ok(Done { outcome: outcome.packs.remove(0), io: watch.io() })
+    Ok(Done {
+        outcome: outcome.packs.remove(0),
+        io: watch.io(),
+    })
 }
 
 pub(crate) fn pack(request: &pack::Request) -> Done<Packed> {
@@ -53,13 +62,19 @@ pub(crate) fn restore(pack: &Path) {
 
 /// An unpack by one way of linking.
 pub(crate) fn by(link: LinkMode, pack: &Path, dest: &Path) -> unpack::Request {
-    unpack::Request { link, ..unpack::Request::new(pack, dest) }
+    unpack::Request {
+        link,
+        ..unpack::Request::new(pack, dest)
+    }
 }
 
 pub(crate) fn try_unpack(request: &unpack::Request) -> Result<Done<unpack::Outcome>, UnpackError> {
     let watch = Watch::default();
     let outcome = unpack::unpack(request, &watch.run())?;
-    Ok(Done { outcome, io: watch.io() })
+    Ok(Done {
+        outcome,
+        io: watch.io(),
+    })
 }
 
 pub(crate) fn unpack(request: &unpack::Request) -> Done<unpack::Outcome> {
@@ -67,7 +82,10 @@ pub(crate) fn unpack(request: &unpack::Request) -> Done<unpack::Outcome> {
 }
 
 pub(crate) fn verify(path: &Path, store: Option<&Path>, content: bool) -> VerifyReport {
-    let options = Options { content, store: store.map(Path::to_owned) };
+    let options = Options {
+        content,
+        store: store.map(Path::to_owned),
+    };
     verify::verify(&[path.to_owned()], &options, &Watch::default().run()).unwrap()
 }
 
@@ -76,5 +94,10 @@ pub(crate) fn must_verify(path: &Path, store: Option<&Path>, chains: u64) {
     let report = verify(path, store, false);
     let findings: Vec<_> = report.all_findings().collect();
     assert!(!report.found_errors(), "{}: {findings:#?}", path.display());
-    assert_eq!((report.chains.ok, report.chains.broken), (chains, 0), "{}", path.display());
+    assert_eq!(
+        (report.chains.ok, report.chains.broken),
+        (chains, 0),
+        "{}",
+        path.display()
+    );
 }

@@ -18,22 +18,38 @@ pub(crate) struct Mounted {
 
 impl Mounted {
     pub(crate) fn btrfs() -> Option<Self> {
-        said("btrfs", Self::image(500, &["mkfs.btrfs", "-q"], &["mount", "-o", "loop"]))
+        said(
+            "btrfs",
+            Self::image(500, &["mkfs.btrfs", "-q"], &["mount", "-o", "loop"]),
+        )
     }
 
     pub(crate) fn xfs() -> Option<Self> {
-        said("XFS", Self::image(400, &["mkfs.xfs", "-q", "-m", "reflink=1"], &["mount", "-o", "loop"]))
+        said(
+            "XFS",
+            Self::image(
+                400,
+                &["mkfs.xfs", "-q", "-m", "reflink=1"],
+                &["mount", "-o", "loop"],
+            ),
+        )
     }
 
     pub(crate) fn ntfs() -> Option<Self> {
-        said("NTFS", Self::image(300, &["mkfs.ntfs", "-F", "-q", "-f"], &["ntfs-3g"]))
+        said(
+            "NTFS",
+            Self::image(300, &["mkfs.ntfs", "-F", "-q", "-f"], &["ntfs-3g"]),
+        )
     }
 
     pub(crate) fn tmpfs(mib: u64) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let size = format!("size={mib}m");
         let mount = ["mount", "-t", "tmpfs", "-o", &size, "none"];
-        let mounted = done(&mount, &[folder.path()]).then_some(Self { folder, _image: None });
+        let mounted = done(&mount, &[folder.path()]).then_some(Self {
+            folder,
+            _image: None,
+        });
         said("tmpfs", mounted)
     }
 
@@ -43,9 +59,15 @@ impl Mounted {
         }
         let (folder, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let image = place.path().join("image");
-        fs::File::create(&image).unwrap().set_len(mib << 20).unwrap();
+        fs::File::create(&image)
+            .unwrap()
+            .set_len(mib << 20)
+            .unwrap();
         let mounted = done(make, &[&image]) && done(mount, &[&image, folder.path()]);
-        mounted.then_some(Self { folder, _image: Some(place) })
+        mounted.then_some(Self {
+            folder,
+            _image: Some(place),
+        })
     }
 
     pub(crate) fn path(&self) -> PathBuf {
@@ -77,7 +99,12 @@ fn said(what: &str, mounted: Option<Mounted>) -> Option<Mounted> {
 /// Runs a program; tells whether it succeeded.
 fn done(program: &[&str], paths: &[&Path]) -> bool {
     let mut command = Command::new(program[0]);
-    command.args(&program[1..]).args(paths.iter().map(|path| path.as_os_str()).collect::<Vec<&OsStr>>());
+    command.args(&program[1..]).args(
+        paths
+            .iter()
+            .map(|path| path.as_os_str())
+            .collect::<Vec<&OsStr>>(),
+    );
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
