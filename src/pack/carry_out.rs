@@ -11,7 +11,7 @@ use super::{
     PackError,
     earlier::Stock,
     journal::{self, Mode, Work},
-    layout::{self, moving},
+    layout::{self, entering},
     seen::{self, Memory},
     shelf::{parent_file, stands},
     staging::Staging,
@@ -21,10 +21,10 @@ use crate::{
     fs::{
         self, ContentHasher, Entry, Existing, Finish, FsError, SourceFile, Stamp, TempFile, stream,
     },
-    manifest::{self, Manifest, PackedFile, Place, RefDisk},
+    manifest::{self, Manifest, PackedFile, Place, RefDisk, StorePlace},
     plan::{Removal, Seen, StoreEntry, StoredWrite},
     report::{Code, Finding, Findings},
-    store::{self, Store},
+    store::{self, Expected, Presence, Store},
 };
 
 /// A pack on its way.
@@ -86,10 +86,10 @@ impl Carrier<'_> {
     fn enter(&self, entry: &StoreEntry) -> Result<(), PackError> {
         let disk = self.ref_disk(&entry.id)?;
         let target = self.store().join(&entry.file);
+        let temp = entering(&target, self.pack);
         if stands(&target, disk.length)? {
-            return Ok(());
+            return self.give_way(disk, &temp);
         }
-        let temp = moving(&target);
         if fs::look(&temp)? == Entry::Missing {
             self.fetch(entry, &temp)?;
         }
@@ -103,7 +103,33 @@ impl Carrier<'_> {
         };
         fs::set_times_and_attributes(&temp, disk.modified, attributes)?;
         fs::sync_file(&temp)?;
-        Ok(fs::rename_new(&temp, &target)?)
+        match fs::rename_new(&temp, &target) {
+            Err(FsError::Exists { .. }) => self.give_way(disk, &temp),
+            moved => Ok(moved?),
+        }
+    }
+
+    /// A RefDisk stands in the store: an earlier try of this pack brought it there, or another
+    /// pack did meanwhile. Once it is proved to be the one wanted, what was on its way is dropped.
+    fn give_way(&self, disk: &RefDisk, temp: &Path) -> Result<(), PackError> {
+        let store = Store::create(self.store(), self.run)?;
+        let expected = Expected {
+            id: disk.id,
+            file: &disk.file,
+            length: disk.length,
+            parent_file: parent_file(self.manifest(), disk),
+        };
+        match store.presence(&expected, self.run)? {
+            Presence::Known(_) | Presence::Checked(_) => Ok(fs::remove_file(temp)?),
+            Presence::Missing | Presence::Damaged(_) => {
+                let what = format!(
+                    "a file that is not RefDisk {} stands under its name",
+                    disk.id
+                );
+                let path = store.path_of(&disk.file);
+                Err(PackError::Fs(FsError::Changed { path, what }))
+            }
+        }
     }
 
     /// Opens the store, if one is needed, and gives it an index before anything enters: RefDisks
@@ -387,13 +413,18 @@ impl Carrier<'_> {
         for entry in &self.work.plan.entries {
             let from = entry.from.below(self.pack);
             let target = self.store().join(&entry.file);
-            let temp = moving(&target);
+            let temp = entering(&target, self.pack);
             let here = [&temp, &target]
                 .into_iter()
                 .find(|path| matches!(fs::look(path), Ok(Entry::File(_))));
             let (Some(here), Entry::Missing) = (here, fs::look(&from)?) else {
                 continue;
             };
+            if here == &target && self.stock.place == StorePlace::Shared {
+                // Another pack may rely on it by now.
+                self.copy_back(&target, &entry.from)?;
+                continue;
+            }
             if here == &target {
                 fs::rename_new(&target, &temp)?;
             }
@@ -403,6 +434,22 @@ impl Carrier<'_> {
         fs::remove_empty_folder(self.store())?;
         journal::close(self.pack)?;
         restore_root(self.pack, self.work.root)
+    }
+
+    fn copy_back(&self, stored: &Path, path: &RelPath) -> Result<(), PackError> {
+        let Some(file) = self.manifest().files().find(|file| file.path == *path) else {
+            return Ok(());
+        };
+        let source = SourceFile::open(stored, self.run.meter)?;
+        let mut copy = TempFile::create(&path.below(self.pack), self.run.meter)?;
+        stream(&source, &mut [&mut copy], self.run)?;
+        copy.apply(&residue_patch(file))?;
+        copy.finish(&Finish {
+            modified: file.modified,
+            attributes: file.attributes,
+            existing: Existing::Refuse,
+        })?;
+        Ok(())
     }
 
     fn put_back(&self, temp: &Path, path: &RelPath) -> Result<(), PackError> {

@@ -32,3 +32,11 @@ pub(super) fn moving(target: &Path) -> PathBuf {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     target.with_file_name(format!(".{name}.labpack-move"))
 }
+
+/// Where a file stands that is on its way into a store as `target`, or back to `pack`: several
+/// packs may bring the same RefDisk to one store at once.
+pub(super) fn entering(target: &Path, pack: &Path) -> PathBuf {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let pack = blake3::hash(pack.as_os_str().as_encoded_bytes()).to_hex();
+    target.with_file_name(format!(".{name}.{}.labpack-move", &pack[..8]))
+}

@@ -77,6 +77,26 @@ fn payload(pack: &Path) -> u64 {
     lengths.sum()
 }
 
+/// Bytes of the disks below `root` that lie in a block of 64 KiB which is not all zero.
+fn filled(root: &Path) -> u64 {
+    let disks = tree(root).into_keys().filter(|path| {
+        let extension = path.extension().unwrap_or_default();
+        path.is_relative()
+            && (extension == "vhd"
+                || extension == "vhdx"
+                || extension == "vmcx"
+                || extension == "iso")
+    });
+    let of_file = |path: PathBuf| -> u64 {
+        let bytes = fs::read(root.join(path)).unwrap();
+        let blocks = bytes
+            .chunks(64 * 1024)
+            .filter(|block| block.iter().any(|&byte| byte != 0));
+        blocks.map(|block| block.len() as u64).sum()
+    };
+    disks.map(of_file).sum()
+}
+
 #[test]
 fn a_pack_in_place_reads_each_byte_once_and_copies_none() {
     let lab = Lab::make();
@@ -84,8 +104,8 @@ fn a_pack_in_place_reads_each_byte_once_and_copies_none() {
     let done = verbs::pack(&verbs::here(&lab.export()));
     assert_eq!(done.io.read + done.io.skipped, bytes, "{:?}", done.io);
     assert!(
-        done.io.written < 64 * KIB,
-        "only locators are rewritten: {:?}",
+        done.io.written < 128 * KIB,
+        "only the locators of one VHD are rewritten, 70 KiB of room: {:?}",
         done.io
     );
     assert_eq!(done.io.cloned, 0);
@@ -97,11 +117,12 @@ fn a_first_pack_to_a_folder_reads_each_byte_once_and_writes_each_stored_byte_onc
     let bytes = bytes_in(&lab.export());
     let done = verbs::pack(&verbs::to(&lab.export(), &lab.at("pack")));
     assert_eq!(done.io.read + done.io.skipped, bytes, "{:?}", done.io);
-    let (stored, moved) = (payload(&lab.at("pack")), done.io.written + done.io.cloned);
-    // Holes are not written; the locators of a parent in the store are written over its copy.
+    let moved = done.io.written + done.io.cloned;
+    let (stored, filled) = (payload(&lab.at("pack")), filled(&lab.at("pack")));
+    // Zeros are not written; the locators of a parent in the store are written over its copy.
     assert!(
-        moved <= stored + 64 * KIB && moved + done.io.skipped >= stored,
-        "{stored} stored, {:?}",
+        moved <= stored + 128 * KIB && moved >= filled && moved <= filled + 128 * KIB,
+        "{stored} stored, {filled} of it not zero, {:?}",
         done.io
     );
 }
@@ -120,10 +141,9 @@ fn holes_are_skipped_and_stay_holes() {
     assert_eq!(done.io.read + done.io.skipped, bytes, "{:?}", done.io);
     if done.io.skipped < 63 * MIB {
         println!("skipped: this file system keeps no holes ({:?})", done.io);
-        return;
     }
     #[cfg(unix)]
-    {
+    if done.io.skipped >= 63 * MIB {
         use std::os::unix::fs::MetadataExt;
         let copy = fs::metadata(lab.at("pack").join("sparse.bin")).unwrap();
         assert_eq!(copy.len(), 64 * MIB);

@@ -16,4 +16,5 @@ mod pack_in_place;
 mod pack_output;
 mod pack_stopped;
 mod stores;
+#[cfg(unix)] // it mounts volumes, which takes loop devices
 mod volumes;

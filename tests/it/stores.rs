@@ -46,3 +46,41 @@ fn restore_leaves_refdisks_to_a_lab_that_was_linked_to_them() {
     pack::restore(&restore, &watch.run()).unwrap();
     assert_eq!(tree(&lab), before);
 }
+
+#[test]
+fn packs_that_enter_one_store_at_once_store_the_parent_once_and_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    let names = ["one", "two", "three"].map(|name| folder.path().join(name));
+    for lab in &names {
+        labs::three_levels(lab, DiskFormat::Vhdx, 2);
+    }
+    let before = names.each_ref().map(|lab| tree(lab));
+    std::thread::scope(|threads| {
+        for lab in &names {
+            let store = store.clone();
+            threads.spawn(move || {
+                let request = pack::Request {
+                    exports: vec![lab.clone()],
+                    store: Some(store),
+                    ..pack::Request::default()
+                };
+                pack::pack(&request, &Watch::default().run()).unwrap();
+            });
+        }
+    });
+    let stored = tree(&store).into_keys();
+    let disks: Vec<_> = stored
+        .filter(|path| path.extension().is_some_and(|e| e == "vhdx"))
+        .collect();
+    assert_eq!(disks.len(), 2, "{disks:?}");
+    for (lab, before) in names.iter().zip(before) {
+        let restore = pack::RestoreRequest {
+            pack: lab.clone(),
+            store: Some(store.clone()),
+            ..pack::RestoreRequest::default()
+        };
+        pack::restore(&restore, &Watch::default().run()).unwrap();
+        assert_eq!(tree(lab), before, "{}", lab.display());
+    }
+}

@@ -3,6 +3,7 @@
 pub(crate) mod labs;
 pub(crate) mod small_labs;
 pub(crate) mod verbs;
+#[cfg(unix)]
 pub(crate) mod volume;
 
 use std::{

@@ -47,6 +47,7 @@ pub(crate) fn pack(request: &pack::Request) -> Done<Packed> {
     try_pack(request).unwrap_or_else(|error| panic!("{request:?}: {error:?}"))
 }
 
+#[cfg(unix)]
 pub(crate) fn try_restore(pack: &Path, store: Option<&Path>) -> Result<(), PackError> {
     let request = RestoreRequest {
         pack: pack.to_owned(),
@@ -56,6 +57,7 @@ pub(crate) fn try_restore(pack: &Path, store: Option<&Path>) -> Result<(), PackE
     pack::restore(&request, &Watch::default().run()).map(drop)
 }
 
+#[cfg(unix)]
 pub(crate) fn restore(pack: &Path) {
     try_restore(pack, None).unwrap_or_else(|error| panic!("{}: {error:?}", pack.display()));
 }
@@ -90,6 +92,7 @@ pub(crate) fn verify(path: &Path, store: Option<&Path>, content: bool) -> Verify
 }
 
 /// Demands that exactly `chains` chains stand below `path`, and that nothing is wrong.
+#[cfg(unix)]
 pub(crate) fn must_verify(path: &Path, store: Option<&Path>, chains: u64) {
     let report = verify(path, store, false);
     let findings: Vec<_> = report.all_findings().collect();
