@@ -4,7 +4,7 @@ use std::path::Path;
 
 use labpack::{
     base::IoTotals,
-    pack::{self, PackError, Packed, RestoreRequest},
+    pack::{self, PackError, Packed},
     unpack::{self, LinkMode, UnpackError},
     verify::{self, Options, VerifyReport},
 };
@@ -49,10 +49,10 @@ pub(crate) fn pack(request: &pack::Request) -> Done<Packed> {
 
 #[cfg(unix)]
 pub(crate) fn try_restore(pack: &Path, store: Option<&Path>) -> Result<(), PackError> {
-    let request = RestoreRequest {
+    let request = pack::RestoreRequest {
         pack: pack.to_owned(),
         store: store.map(Path::to_owned),
-        ..RestoreRequest::default()
+        ..pack::RestoreRequest::default()
     };
     pack::restore(&request, &Watch::default().run()).map(drop)
 }
