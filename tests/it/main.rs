@@ -11,6 +11,7 @@ mod support;
 mod counters;
 mod cross_readers;
 mod exports;
+mod odd_input;
 mod pack_again;
 mod pack_in_place;
 mod pack_output;

@@ -1,6 +1,7 @@
 //! What the tests have in common: labs made on the spot, folders compared, runs watched.
 
 pub(crate) mod labs;
+pub(crate) mod shell;
 pub(crate) mod small_labs;
 pub(crate) mod verbs;
 #[cfg(unix)]
