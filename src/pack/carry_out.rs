@@ -17,7 +17,7 @@ use super::{
     staging::Staging,
 };
 use crate::{
-    base::{Attributes, ContentId, FileTime, Patch, RelPath, Run, Write},
+    base::{Attributes, ContentId, FileTime, Patch, RelPath, Run},
     fs::{
         self, ContentHasher, Entry, Existing, Finish, FsError, SourceFile, Stamp, TempFile, stream,
     },
@@ -498,14 +498,10 @@ pub(super) fn put_back(
 
 /// What is laid over a RefDisk to get one of its occurrences.
 pub(super) fn residue_patch(file: &PackedFile) -> Patch {
-    let Place::Store { residue, .. } = &file.place else {
-        return Patch::default();
-    };
-    let runs = residue.0.iter();
-    Patch::single(
-        runs.map(|run| Write::bytes(run.offset, run.bytes.clone()))
-            .collect(),
-    )
+    match &file.place {
+        Place::Store { residue, .. } => residue.patch(),
+        Place::Pack => Patch::default(),
+    }
 }
 
 /// Gives the export's folder the time that it had before anything came or went in it.

@@ -2,15 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{UnpackError, files::Workshop, receipt::Intent};
+use super::{UnpackError, files::Workshop, memory::Intent};
 use crate::{
-    base::{Attributes, ContentId, Patch, Patched, ReadAt, Write},
+    base::{Attributes, ContentId, Patch, Patched, ReadAt},
     formats::{self, FormatError, ParentPaths},
     fs::{
         self, ContentHasher, Existing, Finish, FsError, PatchedHasher, Sink, SourceFile, Stamp,
         TempFile,
     },
-    manifest::Residue,
     plan::{FileRecord, FileSource, FileStep, RefDiskStep, Seen},
 };
 
@@ -268,7 +267,7 @@ impl<'a> Target<'a> {
             Self::File(FileStep {
                 source: FileSource::Store { residue, .. },
                 ..
-            }) => as_patch(residue),
+            }) => residue.patch(),
             Self::File(_) | Self::RefDisk(_) => Patch::default(),
         }
     }
@@ -279,14 +278,6 @@ impl<'a> Target<'a> {
             Self::RefDisk(step) => step.parent.as_ref(),
         }
     }
-}
-
-fn as_patch(residue: &Residue) -> Patch {
-    let write = |run: &crate::manifest::Run| Write::bytes(run.offset, run.bytes.as_slice());
-    if residue.is_empty() {
-        return Patch::default();
-    }
-    Patch::single(residue.0.iter().map(write).collect())
 }
 
 impl Making<'_> {

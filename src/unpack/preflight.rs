@@ -5,9 +5,9 @@ use std::{collections::HashMap, path::Path};
 use super::{
     Request, UnpackError,
     links::LinkTargets,
+    memory::Memory,
     places::Places,
     probe::{Probe, adopt, check_folders},
-    receipt::Memory,
     refdisks::Stock,
     ways::{self, Way},
 };

@@ -6,20 +6,20 @@ use std::{
 };
 
 use super::{
-    Counts, Outcome, Receipt, UnpackError,
+    Counts, Outcome, UnpackError,
     files::{self, Workshop},
     import_script, links,
+    memory::{self, Memory, RunLog},
     places::Places,
     preflight::Ready,
     probe,
-    receipt::{Memory, RunLog},
 };
 use crate::{
     base::{RelPath, Run},
     export::examine,
     fs::{self, Entry},
     manifest::Manifest,
-    plan::{FileRecord, LinkRecord, UnpackPlan},
+    plan::{FileRecord, LinkRecord, Receipt, UnpackPlan},
     report::{Code, Finding, Findings},
 };
 
@@ -209,7 +209,7 @@ impl Work<'_> {
                 receipt.links.push(link.clone());
             }
         }
-        receipt.write(&places.dest)
+        memory::write_receipt(&receipt, &places.dest)
     }
 
     /// Follows every chain where it is now.

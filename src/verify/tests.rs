@@ -234,19 +234,6 @@ fn a_report_is_one_document_with_stable_names() {
 }
 
 #[test]
-fn files_that_were_unpacked_are_held_against_their_receipt() {
-    let lab = Lab::new();
-    lab.write("a", b"one");
-    lab.write("b", b"two");
-    let files = [("a", "one"), ("b", "three"), ("gone", "one")];
-    let files = files.map(|(name, bytes)| (lab.path(name), digest(bytes.as_bytes())));
-    let checked = content::of_unpacked(files, &lab.run()).unwrap();
-    let codes: Vec<_> = checked.findings.iter().map(|f| f.code).collect();
-    assert_eq!(codes, [Code::ContentDiffers, Code::MissingFile]);
-    assert_eq!((checked.totals.files, checked.totals.differing), (3, 2));
-}
-
-#[test]
 fn two_packs_that_share_a_store_read_each_ref_disk_once() {
     let lab = Lab::new();
     pack(&lab, "store");

@@ -17,5 +17,6 @@ mod pack_in_place;
 mod pack_output;
 mod pack_stopped;
 mod stores;
+mod verify_content;
 #[cfg(unix)] // it mounts volumes, which takes loop devices
 mod volumes;
