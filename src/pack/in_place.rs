@@ -73,6 +73,7 @@ impl Made {
                 .as_ref()
                 .map(|manifest| (manifest, stock.folder.as_path())),
             keep_broken: request.keep_broken,
+            include_external: false,
         };
         let survey = survey(&terms, run)?;
         let shelf = Shelf::open(stock, earlier.as_ref(), run)?;

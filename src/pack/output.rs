@@ -53,6 +53,7 @@ pub(super) fn pack(request: &Request, output: &Path, run: &Run<'_>) -> Result<Pa
         prefixed,
         earlier: None,
         keep_broken,
+        include_external: request.include_external,
     };
     let survey = survey(&terms, run)?;
     let mut ours = recovered.ours;

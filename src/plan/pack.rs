@@ -329,7 +329,12 @@ impl<'a> Planner<'a> {
                 .members
                 .iter()
                 .any(|&file| self.lab.files[file].seen().is_none());
+            let external = group
+                .members
+                .iter()
+                .any(|&file| self.lab.files[file].external);
             let wanted = group.members.len() > 1
+                || external
                 || group.stored
                 || in_store
                 || self.rules.all_parents

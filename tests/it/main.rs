@@ -11,6 +11,7 @@ mod support;
 mod counters;
 mod cross_readers;
 mod exports;
+mod external;
 mod odd_input;
 mod pack_again;
 mod pack_in_place;
