@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    FsError, SourceFile, TempFile, deeds,
-    look::absolute,
+    Entry, FsError, SourceFile, TempFile, deeds,
+    look::{absolute, look},
     seam::{StepKind, step},
     system,
     temp::temp_path,
@@ -151,6 +151,19 @@ pub struct LinkTrial {
 /// # Errors
 /// Where the file that is linked to cannot be made, or a trace cannot be removed.
 pub fn try_links(from_dir: &Path, to_dir: &Path) -> Result<LinkTrial, FsError> {
+    let folders = [from_dir, to_dir];
+    let before = folders.map(look);
+    let done = try_all(from_dir, to_dir);
+    // A folder in which something came and went bears another time; a dry run leaves none.
+    for (folder, before) in folders.into_iter().zip(before) {
+        if let Ok(Entry::Folder(modified)) = before {
+            let _ = deeds::set_folder_time(folder, modified);
+        }
+    }
+    done
+}
+
+fn try_all(from_dir: &Path, to_dir: &Path) -> Result<LinkTrial, FsError> {
     let original = Original::create(from_dir)?;
     Ok(LinkTrial {
         reflink: try_reflink(&original, to_dir)?,

@@ -283,10 +283,9 @@ impl Carrier<'_> {
 
     fn place_copy(&self, file: &PackedFile, waiting: &Path) -> Result<(), PackError> {
         let target = file.path.below(self.pack);
-        // It is the last pack's, or another try of this one's: see `check_names`.
-        fs::remove_file(&target)?;
         fs::set_times_and_attributes(waiting, file.modified, file.attributes)?;
-        match fs::rename_new(waiting, &target) {
+        // What may stand there is the last pack's, or another try of this one's: see `check_names`.
+        match fs::rename_over(waiting, &target) {
             Err(FsError::Io { source, .. }) if is_other_volume(&source) => {
                 self.copy_to(file, waiting, &target)
             }
@@ -301,7 +300,7 @@ impl Carrier<'_> {
         copy.finish(&Finish {
             modified: file.modified,
             attributes: file.attributes,
-            existing: Existing::Refuse,
+            existing: Existing::Replace,
         })?;
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     PackError, Packed, Request,
-    carry_out::Carrier,
+    carry_out::{Carrier, restore_root},
     digest::{Reader, Reads},
     earlier::{Stock, check_stock, keep_unknown, read_manifest},
     has_journal,
@@ -34,10 +34,17 @@ pub(super) fn pack(request: &Request, export: &Path, run: &Run<'_>) -> Result<Pa
     loop {
         resumed |= recover(&root, &stock, request.dry_run, run)?.resumed;
         let made = Made::of(request, &root, &stock, run)?;
-        if request.dry_run || made.changes_nothing() {
+        if request.dry_run {
+            return made.packed(request, &root, &stock, resumed);
+        }
+        if made.changes_nothing() {
+            // A run that was killed before it had a journal may have left its beginning.
+            fs::remove_stale_temps(&root)?;
             return made.packed(request, &root, &stock, resumed);
         }
         let _lock = FolderLock::acquire(&root.join(LOCK), run)?;
+        // Until the journal has it, only the folder itself knows its time.
+        restore_root(&root, made.root)?;
         // Another process may have packed the same export while this one read it.
         if has_journal(&root)? || read_manifest(&root)? != made.earlier {
             continue;

@@ -342,7 +342,11 @@ impl Job<'_> {
                 .is_some_and(|known| Some(&known.seen) == file.seen());
             !known && !expected.contains(at)
         });
-        new.map(|(_, file)| file.length).sum()
+        let bytes = |file: &LabFile| match &file.origin {
+            Origin::Standing { at, .. } => fs::bytes_to_copy(at).unwrap_or(file.length),
+            Origin::Stored { .. } => 0,
+        };
+        new.map(|(_, file)| bytes(file)).sum()
     }
 
     fn packed(self, plan: PackPlan, resumed: bool) -> Packed {

@@ -17,7 +17,9 @@ mod pack_again;
 mod pack_in_place;
 mod pack_output;
 mod pack_stopped;
+mod sharing;
 mod stores;
+mod unpack_stopped;
 mod verify_content;
 #[cfg(unix)] // it mounts volumes, which takes loop devices
 mod volumes;
