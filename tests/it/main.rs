@@ -8,10 +8,12 @@
 
 mod support;
 
+mod command;
 mod counters;
 mod cross_readers;
 mod exports;
 mod odd_input;
+mod odd_runs;
 mod pack_again;
 mod pack_in_place;
 mod pack_output;
