@@ -1,14 +1,15 @@
 //! The one document that `--json` prints.
 //!
 //! Every document has `command`, `version`, `exit_code` and `findings`; a command that did not
-//! finish adds `error` and `causes`, one that did its own fields, which are those of the
-//! library's answer.
+//! finish adds `error`, `causes` and, where it can be said, `next_step`; one that did its own
+//! fields, which are those of the library's answer.
 
 use labpack::report::Findings;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
+    advice::advice,
     answer::{Answer, Failure},
     exit::Exit,
 };
@@ -22,6 +23,8 @@ struct Document<'a> {
     error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     causes: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_step: Option<&'static str>,
     findings: &'a Findings,
     #[serde(flatten)]
     body: Map<String, Value>,
@@ -38,6 +41,7 @@ pub(crate) fn of_answer(command: &str, answer: &Answer) -> String {
         exit_code: answer.exit().code(),
         error: None,
         causes: None,
+        next_step: None,
         findings: &answer.findings,
         body,
     })
@@ -52,6 +56,7 @@ pub(crate) fn of_failure(command: &str, failure: &Failure) -> String {
         exit_code: failure.exit.code(),
         error: Some(failure.error.to_string()),
         causes: Some(causes.collect()),
+        next_step: advice(&failure.error),
         findings: &failure.findings,
         body: Map::new(),
     })
@@ -67,6 +72,7 @@ pub(crate) fn of_usage(error: &clap::Error) -> String {
         exit_code: Exit::Usage.code(),
         error: Some(text.to_owned()),
         causes: Some(Vec::new()),
+        next_step: None,
         findings: &Findings::default(),
         body: Map::new(),
     })

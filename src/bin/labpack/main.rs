@@ -4,6 +4,7 @@
 //! answer into text and JSON; nothing is printed before the command is over, but for progress
 //! and logs, which go to stderr.
 
+mod advice;
 mod answer;
 mod cli;
 mod commands;

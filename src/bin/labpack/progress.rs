@@ -116,8 +116,8 @@ impl Progress for Watcher {
     fn waiting(&self, message: &str) {
         match &self.show {
             Show::Nothing => {}
-            Show::Plain(_) => self.say(&format!("waiting: {}\n", clean(message))),
-            Show::Bars(bars) => bars.message(&format!("waiting: {message}")),
+            Show::Plain(_) => self.say(&format!("{}\n", clean(message))),
+            Show::Bars(bars) => bars.message(message),
         }
     }
 
@@ -317,7 +317,7 @@ mod tests {
     #[test]
     fn bars_take_any_order_of_calls() {
         let watcher = Watcher::bars();
-        watcher.waiting("for another labpack");
+        watcher.waiting("waiting for another labpack");
         watcher.advance(1);
         watcher.end();
         watcher.begin("packing", 1, 10);
