@@ -12,6 +12,8 @@ mod command;
 mod counters;
 mod cross_readers;
 mod exports;
+#[cfg(unix)] // it sends signals
+mod odd_ends;
 mod odd_input;
 mod odd_runs;
 mod pack_again;

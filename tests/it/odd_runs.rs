@@ -1,9 +1,9 @@
-//! Runs in bad company: no rights, no room, others at the same work, and an end before the end.
+//! Runs in bad company: no rights, no room, others at the same work.
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -12,22 +12,10 @@ use labpack::formats::DiskFormat;
 use crate::support::{
     contents,
     labs::{Made, noise, vm},
-    shell::{Said, args, labpack, run},
+    shell::{args, end, run, start},
     small_labs::four_on_one_parent,
     tree,
 };
-
-fn start(command: &mut Command) -> Child {
-    command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-fn end(child: Child) -> Said {
-    Said::of(child.wait_with_output().unwrap())
-}
 
 /// A lab of `count` VMs on one parent, with `mib` MiB beside each that cannot be skipped.
 fn heavy(export: &Path, count: u8, mib: u64) {
@@ -49,7 +37,7 @@ fn two_packs_of_one_export_at_once_do_not_hurt_each_other() {
         let lab = scratch.path().join("lab");
         four_on_one_parent(&lab, DiskFormat::Vhdx);
         let before = tree(&lab);
-        let runs = [(); 2].map(|()| start(labpack().arg("pack").arg(&lab)));
+        let runs = [(); 2].map(|()| start(args!["pack", lab]));
         let ends = runs.map(end);
         assert!(
             ends.iter().any(|said| said.code == Some(0)),
@@ -84,10 +72,129 @@ fn a_gc_without_grace_keeps_what_a_pack_names_and_removes_it_after_a_restore() {
     );
 }
 
+/// A scratch folder with two labs in it that share their parent, and a place for a store.
+struct TwoLabs {
+    scratch: tempfile::TempDir,
+    labs: [PathBuf; 2],
+}
+
+impl TwoLabs {
+    fn new() -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let labs = ["lab 1", "lab 2"].map(|name| scratch.path().join(name));
+        for lab in &labs {
+            four_on_one_parent(lab, DiskFormat::Vhdx);
+        }
+        Self { scratch, labs }
+    }
+
+    fn beside(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+}
+
+#[test]
+fn two_labs_that_enter_one_store_at_once_share_their_parent_there() {
+    for round in 0..3 {
+        let two = TwoLabs::new();
+        let (store, before) = (
+            two.beside("store"),
+            two.labs.each_ref().map(|lab| tree(lab)),
+        );
+        let runs = two.labs.each_ref();
+        let runs = runs.map(|lab| start(args!["pack", lab, "--store", store]));
+        for said in runs.map(end) {
+            said.ends(0);
+        }
+        let listed = run(args!["store", "list", store, "--json"]).ends(0).json();
+        let disks = listed["entries"].as_array().unwrap();
+        assert_eq!(disks.len(), 1, "round {round}: {listed:#}");
+        assert_eq!(
+            disks[0]["used_by"].as_array().unwrap().len(),
+            2,
+            "{listed:#}"
+        );
+        run(args!["store", "check", store]).ends(0);
+        let dests = ["dest 1", "dest 2"].map(|name| two.beside(name));
+        let pairs = [0, 1].map(|at| args!["unpack", two.labs[at], dests[at], "--store", store]);
+        for said in pairs.map(start).map(end) {
+            said.ends(0);
+        }
+        for (lab, before) in two.labs.iter().zip(before) {
+            run(args!["restore", lab, "--store", store]).ends(0);
+            assert_eq!(tree(lab), before, "round {round}");
+        }
+        run(args!["verify", dests[0], dests[1], "--store", store]).ends(0);
+    }
+}
+
+#[test]
+fn two_unpacks_to_one_folder_at_once_leave_one_lab_there() {
+    for round in 0..3 {
+        let scratch = tempfile::tempdir().unwrap();
+        let (lab, dest) = (scratch.path().join("lab"), scratch.path().join("dest"));
+        four_on_one_parent(&lab, DiskFormat::Vhdx);
+        run(args!["pack", lab]).ends(0);
+        let line = args!["unpack", lab, dest];
+        for said in [(); 2].map(|()| start(&line)).map(end) {
+            said.ends(0);
+        }
+        let verified = run(args!["verify", dest, "--json"]).ends(0);
+        assert_eq!(verified.json()["chains"]["ok"], 4, "round {round}");
+        let again = run(line.iter().cloned().chain(args!["--json"]))
+            .ends(0)
+            .json();
+        assert_eq!(
+            again["counts"]["files_written"], 0,
+            "round {round}: {again:#}"
+        );
+        run(args!["restore", lab]).ends(0);
+    }
+}
+
+#[test]
+fn a_gc_beside_a_pack_takes_nothing_that_the_pack_needs() {
+    for round in 0..4 {
+        let two = TwoLabs::new();
+        let store = two.beside("store");
+        run(args!["pack", two.labs[0], "--store", store]).ends(0);
+        run(args!["restore", two.labs[0], "--store", store]).ends(0);
+        let pack = start(args!["pack", two.labs[1], "--store", store]);
+        std::thread::sleep(Duration::from_millis(5 * round));
+        let gc = run(args!["store", "gc", store, "--grace", "0"]).ends(0);
+        end(pack).ends(0);
+        assert!(gc.out.contains("RefDisk"), "{}", gc.out);
+        run(args!["verify", two.labs[1], "--store", store, "--content"]).ends(0);
+        run(args!["store", "check", store]).ends(0);
+    }
+}
+
+#[test]
+fn whoever_waits_for_another_labpack_says_so_and_goes_on_when_it_is_done() {
+    let scratch = tempfile::tempdir().unwrap();
+    let lab = scratch.path().join("lab");
+    four_on_one_parent(&lab, DiskFormat::Vhdx);
+    let watch = crate::support::Watch::default();
+    let lock = labpack::fs::FolderLock::acquire(&lab.join(".labpack.lock"), &watch.run()).unwrap();
+    let mut child = start(args!["pack", lab]);
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let waits = lines.find(|line| line.as_ref().unwrap().starts_with("waiting"));
+    let waits = waits.expect("it waits").unwrap();
+    assert!(
+        waits.starts_with("waiting for another labpack") && waits.contains(".labpack.lock"),
+        "{waits}"
+    );
+    drop(lock);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    run(args!["verify", lab, "--content"]).ends(0);
+}
+
 #[cfg(unix)]
 mod unix {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::{os::unix::fs::PermissionsExt, process::Command};
+
+    use crate::support::shell::Said;
 
     fn is_root() -> bool {
         let id = Command::new("id").arg("-u").output().unwrap();
@@ -171,79 +278,5 @@ mod unix {
         }
         let written = fs::read_dir(&small.0).unwrap().count();
         assert_eq!(written, 0, "{:?}", contents(&small.0).keys());
-    }
-
-    fn signal(child: &Child, name: &str) {
-        let id = child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-s", name, &id])
-                .status()
-                .unwrap()
-                .success()
-        );
-    }
-
-    fn wait_for(path: &Path) -> bool {
-        for _ in 0..2000 {
-            if path.exists() {
-                return true;
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        false
-    }
-
-    #[test]
-    fn ctrl_c_ends_with_130_and_the_same_command_finishes() {
-        let scratch = tempfile::tempdir().unwrap();
-        let (lab, pack) = (scratch.path().join("lab"), scratch.path().join("pack"));
-        heavy(&lab, 2, 100);
-        let before = tree(&lab);
-        let line = args!["pack", lab, "--output", pack];
-        let child = start(labpack().args(&line));
-        assert!(
-            wait_for(&pack.join(".labpack-incoming")),
-            "the copy did not begin"
-        );
-        signal(&child, "INT");
-        let said = end(child).ends(130);
-        assert!(said.err.contains("interrupted"), "{}", said.err);
-        assert!(!pack.join("labpack.json").exists());
-        run(&line).ends(0);
-        run(args!["verify", pack, "--content"]).ends(0);
-        assert!(!pack.join(".labpack-incoming").exists());
-        assert_eq!(tree(&lab), before, "the source is only read");
-    }
-
-    /// The export, but for its own folder's time: the lock is made in it before the journal that
-    /// remembers the time; and but for temporary files of the dead.
-    fn told(lab: &Path) -> std::collections::BTreeMap<PathBuf, crate::support::Thing> {
-        let mut tree = tree(lab);
-        tree.retain(|path, _| {
-            let temp = path.extension().is_some_and(|end| end == "labpack-tmp");
-            path != Path::new("") && !temp
-        });
-        tree
-    }
-
-    #[test]
-    fn a_pack_killed_at_any_moment_is_finished_by_the_next_and_comes_back_whole() {
-        let mut killed = 0;
-        for round in 0..20 {
-            let scratch = tempfile::tempdir().unwrap();
-            let lab = scratch.path().join("lab");
-            heavy(&lab, 3, 1);
-            let before = told(&lab);
-            let child = start(labpack().arg("pack").arg(&lab));
-            std::thread::sleep(Duration::from_millis(2 + 4 * round));
-            signal(&child, "KILL");
-            killed += u32::from(end(child).code.is_none());
-            run(args!["pack", lab]).ends(0);
-            run(args!["verify", lab, "--content"]).ends(0);
-            run(args!["restore", lab]).ends(0);
-            assert_eq!(told(&lab), before, "round {round}");
-        }
-        println!("{killed} of 20 were killed before their end");
     }
 }
