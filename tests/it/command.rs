@@ -152,6 +152,7 @@ fn document(said: &Said, command: &str, fields: &[&str]) -> Value {
     assert_eq!(document["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(document["exit_code"], said.code.unwrap());
     assert!(document["findings"].is_array());
+    assert!(document["seconds"].is_f64());
     for field in fields {
         assert!(
             document.get(field).is_some(),
@@ -272,6 +273,35 @@ fn progress_goes_to_stderr_and_only_when_asked() {
     assert!(
         !none.out.contains('\u{1b}'),
         "no colours where no terminal is"
+    );
+}
+
+#[test]
+fn a_log_of_each_file_is_kept_where_it_is_asked_for() {
+    let lab = Lab::new();
+    let quiet = run(args!["pack", "-n", lab.export]).ends(0);
+    assert!(!quiet.err.contains("vm3.vhdx"), "{}", quiet.err);
+    let said = run(args!["pack", "-n", "-vv", lab.export]).ends(0);
+    for number in 1..=4 {
+        let name = format!("reading VM {number}/Virtual Hard Disks/vm{number}.vhdx");
+        let lines = said.err.lines().filter(|line| line.contains(&name));
+        assert_eq!(lines.count(), 1, "{name}: {}", said.err);
+    }
+    let said = run(args!["verify", "-v", lab.export]).ends(0);
+    assert_eq!(said.out.matches("good: ").count(), 4, "{}", said.out);
+}
+
+#[test]
+fn to_verify_the_content_of_what_is_no_pack_is_no_praise() {
+    let lab = Lab::new();
+    let said = run(args!["verify", "--content", lab.export]).ends(0);
+    assert!(said.out.contains("nothing read again"), "{}", said.out);
+    run(args!["pack", lab.export]).ends(0);
+    let said = run(args!["verify", "--content", lab.export]).ends(0);
+    assert!(
+        said.out.contains("13 files read again: each"),
+        "{}",
+        said.out
     );
 }
 

@@ -14,7 +14,14 @@ mod progress;
 mod render;
 mod terminal;
 
-use std::{env, ffi::OsString, io, process::ExitCode, sync::Arc, time::Instant};
+use std::{
+    env,
+    ffi::OsString,
+    io,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use clap::Parser;
 use labpack::base::{IoMeter, Run};
@@ -64,23 +71,28 @@ fn run(cli: &Cli) -> Exit {
         .map_err(Failure::from)
         .and_then(|()| commands::carry_out(&cli.command, &shell));
     match result {
-        Ok(answer) => print_answer(cli, &answer),
-        Err(failure) => print_failure(cli, &failure, &watcher),
+        Ok(answer) => print_answer(cli, &answer, shell.began.elapsed()),
+        Err(failure) => print_failure(cli, &failure, &shell, &watcher),
     }
 }
 
-fn print_answer(cli: &Cli, answer: &Answer) -> Exit {
+fn print_answer(cli: &Cli, answer: &Answer, took: Duration) -> Exit {
     let text = if cli.global.json {
-        json::of_answer(cli.command.name(), answer)
+        json::of_answer(cli.command.name(), answer, took)
     } else {
         answer.text.clone()
     };
     printed(answer.exit(), terminal::print(&text))
 }
 
-fn print_failure(cli: &Cli, failure: &Failure, watcher: &progress::Watcher) -> Exit {
+fn print_failure(
+    cli: &Cli,
+    failure: &Failure,
+    shell: &Shell<'_>,
+    watcher: &progress::Watcher,
+) -> Exit {
     if cli.global.json {
-        let document = json::of_failure(cli.command.name(), failure);
+        let document = json::of_failure(cli.command.name(), failure, shell.began.elapsed());
         return printed(failure.exit, terminal::print(&document));
     }
     let paint = terminal::paint(cli.global.color, &io::stderr());

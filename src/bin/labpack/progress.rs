@@ -21,6 +21,8 @@ const OFTEN: Duration = Duration::from_secs(1);
 /// Shows progress on stderr, and carries the user's wish to stop.
 pub(crate) struct Watcher {
     show: Show,
+    /// The stretch of work, for the log.
+    what: Mutex<String>,
     cancelled: AtomicBool,
 }
 
@@ -47,8 +49,11 @@ impl Watcher {
     }
 
     fn of(show: Show) -> Self {
-        let cancelled = AtomicBool::new(false);
-        Self { show, cancelled }
+        Self {
+            show,
+            what: Mutex::default(),
+            cancelled: AtomicBool::new(false),
+        }
     }
 
     /// Asks the work to stop; tells whether it was asked before.
@@ -71,6 +76,7 @@ impl Watcher {
 
 impl Progress for Watcher {
     fn begin(&self, what: &str, files: u64, bytes: u64) {
+        what.clone_into(&mut locked(&self.what));
         match &self.show {
             Show::Nothing => {}
             Show::Plain(lines) => {
@@ -85,6 +91,8 @@ impl Progress for Watcher {
         if let Show::Bars(bars) = &self.show {
             bars.message(name);
         }
+        let what = clean(&locked(&self.what)).into_owned();
+        tracing::debug!("{what} {}", clean(name));
     }
 
     fn advance(&self, bytes: u64) {
