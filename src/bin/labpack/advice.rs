@@ -15,6 +15,9 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<&'static str> {
                  then run the same command again",
             );
         }
+        Some(FsError::Exists { .. }) => {
+            return Some("name another folder, or move away what stands there");
+        }
         Some(FsError::Changed { .. }) => {
             return Some("run the same command again, once nothing writes to it any more");
         }

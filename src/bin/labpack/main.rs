@@ -91,6 +91,7 @@ fn print_failure(
     shell: &Shell<'_>,
     watcher: &progress::Watcher,
 ) -> Exit {
+    watcher.clear();
     if cli.global.json {
         let document = json::of_failure(cli.command.name(), failure, shell.began.elapsed());
         return printed(failure.exit, terminal::print(&document));

@@ -61,6 +61,13 @@ impl Watcher {
         self.cancelled.swap(true, SeqCst)
     }
 
+    /// Takes the bars away; work that failed did not end its stretch.
+    pub(crate) fn clear(&self) {
+        if let Show::Bars(bars) = &self.show {
+            bars.clear();
+        }
+    }
+
     /// Writes to stderr, above the bars if there are any.
     pub(crate) fn say(&self, text: &str) {
         let write = || {
@@ -332,6 +339,7 @@ mod tests {
         watcher.file("a\u{1b}b");
         watcher.begin("hashing", 0, 0);
         watcher.advance(100);
+        watcher.clear();
         watcher.end();
         assert!(!watcher.cancelled());
         assert!(!watcher.cancel());
