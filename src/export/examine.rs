@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -176,7 +177,7 @@ fn nothing_at(path: PathBuf) -> FsError {
     FsError::Io {
         action: "find",
         path,
-        source: std::io::ErrorKind::NotFound.into(),
+        source: io::Error::new(io::ErrorKind::NotFound, "nothing is there"),
     }
 }
 

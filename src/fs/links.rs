@@ -1,7 +1,7 @@
 //! Ways of making one file appear in another place, and finding out which of them work.
 
 use std::{
-    fs::File,
+    fs::{File, TryLockError},
     io::{self, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -12,7 +12,7 @@ use super::{
     look::{absolute, look},
     seam::{StepKind, step},
     system,
-    temp::temp_path,
+    temp::{TRIES, temp_path},
 };
 use crate::base::{IoMeter, ReadAt};
 
@@ -195,7 +195,19 @@ struct Original {
 
 impl Original {
     fn create(folder: &Path) -> Result<Self, FsError> {
-        let path = temp_path(&absolute(folder)?.join(TRIAL_NAME))?;
+        let folder = absolute(folder)?;
+        for _ in 0..TRIES {
+            if let Some(original) = Self::try_create(&folder)? {
+                return Ok(original);
+            }
+        }
+        let taken = io::Error::other("another program takes every new file away");
+        Err(FsError::io("try links in", &folder, taken))
+    }
+
+    /// `None` where the file was cleared away before it was locked.
+    fn try_create(folder: &Path) -> Result<Option<Self>, FsError> {
+        let path = temp_path(&folder.join(TRIAL_NAME))?;
         let mut original = Self {
             bytes: (0..TRIAL_LEN).map(|i| (i % 251) as u8).collect(),
             path,
@@ -204,14 +216,25 @@ impl Original {
         let (path, bytes) = (&original.path, &original.bytes);
         step(StepKind::Create, path, || {
             let mut file = system::create_new(path)?;
+            // Nobody may clear it away meanwhile; whether somebody has is seen below.
+            let _ = file.try_lock();
             file.write_all(bytes)?;
-            file.sync_all()
+            file.sync_all()?;
+            let _ = file.unlock();
+            Ok(())
         })?;
-        let held = system::open_shared(path).map_err(FsError::when("open", path))?;
-        // Without a lock the trial works all the same.
-        let _ = held.try_lock_shared();
+        let held = match system::open_shared(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            held => held.map_err(FsError::when("open", path))?,
+        };
+        // On a file system without locks the trial works all the same.
+        if let Err(TryLockError::WouldBlock) = held.try_lock_shared() {
+            return Ok(None);
+        }
+        let held_as = system::stamp_of(&held).map_err(FsError::when("look at", path))?;
+        let stands = system::stamp_at(path, false).is_ok_and(|named| named.key == held_as.key);
         original._held = Some(held);
-        Ok(original)
+        Ok(stands.then_some(original))
     }
 
     fn folder(&self) -> &Path {

@@ -21,7 +21,7 @@ use super::{
 use crate::base::{Attributes, FileTime, IoMeter, Patch, Payload, Write};
 
 /// How many names are tried.
-const TRIES: u32 = 32;
+pub(super) const TRIES: u32 = 32;
 const SUFFIX: &str = ".labpack-tmp";
 /// Digits between the name and the suffix.
 const DIGITS: usize = 16;

@@ -10,8 +10,8 @@ use super::{
     has_journal,
     journal::{self, Deed, Mode, Work},
     layout::LOCK,
+    next::next,
     preflight::{bytes_to_other_volume, check_apart, check_space},
-    quoted,
     recover::recover,
     seen::{self, Memory},
     shelf::Shelf,
@@ -181,12 +181,7 @@ impl Made {
         stock: &Stock,
         resumed: bool,
     ) -> Result<Packed, PackError> {
-        let next = if request.dry_run {
-            format!("labpack pack {}", quoted(root))
-        } else {
-            format!("labpack unpack {} <DEST>", quoted(root))
-        };
-        Ok(Packed {
+        let mut packed = Packed {
             exports: vec![root.to_owned()],
             pack: root.to_owned(),
             store: stock.folder.clone(),
@@ -197,9 +192,11 @@ impl Made {
             kept: self.plan.placed.len() as u64,
             savings: self.plan.savings.clone(),
             findings: self.survey.findings,
-            next,
+            next: String::new(),
             plan: request.dry_run.then_some(self.plan),
-        })
+        };
+        packed.next = next(request, &packed, stock);
+        Ok(packed)
     }
 }
 

@@ -23,6 +23,7 @@ mod error;
 mod in_place;
 mod journal;
 mod layout;
+mod next;
 mod others;
 mod outcome;
 mod output;
@@ -96,14 +97,4 @@ fn tool() -> String {
 /// Tells whether somebody left a journal in `pack`.
 fn has_journal(pack: &Path) -> Result<bool, PackError> {
     Ok(fs::look(&pack.join(layout::JOURNAL))? != Entry::Missing)
-}
-
-/// A path as it would be typed.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    if text.contains(' ') {
-        format!("\"{text}\"")
-    } else {
-        text
-    }
 }

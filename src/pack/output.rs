@@ -14,8 +14,8 @@ use super::{
     in_place::{absolute, index},
     journal::{self, Deed, Mode, Waiting, Work},
     layout::LOCK,
+    next::next,
     preflight::{check_apart, check_empty, check_space, names_in_use},
-    quoted,
     recover::recover,
     seen::{self, Memory},
     shelf::Shelf,
@@ -350,17 +350,10 @@ impl Job<'_> {
     }
 
     fn packed(self, plan: PackPlan, resumed: bool) -> Packed {
-        let pack = quoted(&self.pack);
-        let next = if self.request.dry_run {
-            let exports: Vec<String> = self.exports.iter().map(|path| quoted(path)).collect();
-            format!("labpack pack {} --output {pack}", exports.join(" "))
-        } else {
-            format!("labpack unpack {pack} <DEST>")
-        };
-        Packed {
+        let mut packed = Packed {
             exports: self.exports,
             pack: self.pack,
-            store: self.stock.folder,
+            store: self.stock.folder.clone(),
             resumed,
             totals: plan.manifest.totals.clone(),
             stored: plan.entries.len() as u64,
@@ -368,9 +361,11 @@ impl Job<'_> {
             kept: plan.placed.len() as u64,
             savings: plan.savings.clone(),
             findings: self.survey.findings,
-            next,
+            next: String::new(),
             plan: self.request.dry_run.then_some(plan),
-        }
+        };
+        packed.next = next(self.request, &packed, &self.stock);
+        packed
     }
 }
 

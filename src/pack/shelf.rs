@@ -119,9 +119,20 @@ impl Shelf {
             Finding::error(Code::DamagedRefDisk, &disk.file, message)
                 .next("put the RefDisk back from a copy; nothing that relies on it was removed")
         };
-        let Some(store) = &self.store else {
-            let taken = fs::look(&self.folder.join(&disk.file))? != Entry::Missing;
-            return Ok(taken.then(|| named("it came from elsewhere")));
+        let made_since;
+        let store = match &self.store {
+            Some(store) => store,
+            // Another lab may have brought the same RefDisk meanwhile.
+            None => match Store::open(&self.folder, run) {
+                Err(StoreError::NoStore { .. }) => {
+                    let taken = fs::look(&self.folder.join(&disk.file))? != Entry::Missing;
+                    return Ok(taken.then(|| named("it came from elsewhere")));
+                }
+                opened => {
+                    made_since = opened?;
+                    &made_since
+                }
+            },
         };
         let shelved = self
             .disks

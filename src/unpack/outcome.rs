@@ -31,8 +31,8 @@ pub struct Outcome {
     pub findings: Findings,
     /// Bytes moved.
     pub io: IoTotals,
-    /// How long it took.
-    pub elapsed_seconds: f64,
+    /// How long it took, in seconds.
+    pub seconds: f64,
     /// What to type next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,

@@ -60,7 +60,7 @@ impl Scene<'_> {
             plan: None,
             findings,
             io: self.run.meter.totals(),
-            elapsed_seconds: self.start.elapsed().as_secs_f64(),
+            seconds: self.start.elapsed().as_secs_f64(),
             next: None,
         }
     }
