@@ -119,9 +119,21 @@ impl Shelf {
             Finding::error(Code::DamagedRefDisk, &disk.file, message)
                 .next("put the RefDisk back from a copy; nothing that relies on it was removed")
         };
-        let Some(store) = &self.store else {
-            let taken = fs::look(&self.folder.join(&disk.file))? != Entry::Missing;
-            return Ok(taken.then(|| named("it came from elsewhere")));
+        let now;
+        let store = match &self.store {
+            Some(store) => store,
+            // Another pack may have made the store since this one looked for it.
+            None => match Store::open(&self.folder, run) {
+                Ok(store) => {
+                    now = store;
+                    &now
+                }
+                Err(StoreError::NoStore { .. }) => {
+                    let taken = fs::look(&self.folder.join(&disk.file))? != Entry::Missing;
+                    return Ok(taken.then(|| named("it came from elsewhere")));
+                }
+                Err(error) => return Err(error.into()),
+            },
         };
         let shelved = self
             .disks
