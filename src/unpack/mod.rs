@@ -22,6 +22,7 @@ mod probe;
 mod receipt;
 mod refdisks;
 mod request;
+mod vm_access;
 mod ways;
 mod work;
 
@@ -29,7 +30,7 @@ mod work;
 mod tests;
 
 pub use error::UnpackError;
-pub use outcome::{Counts, Outcome};
+pub use outcome::{Counts, Outcome, VmAccess};
 pub use receipt::Receipt;
 pub use request::{LinkMode, ParseLinkModeError, Request};
 
@@ -58,6 +59,7 @@ const LOCK: &str = ".labpack.lock";
 /// Any other error leaves what was done so far; the same call goes on from there.
 pub fn unpack(request: &Request, run: &Run<'_>) -> Result<Outcome, UnpackError> {
     let start = Instant::now();
+    vm_access::check(request)?;
     let mut places = Places::of(request)?;
     let manifest = preflight::read_manifest(&places)?;
     let held = if request.dry_run {
@@ -75,6 +77,7 @@ pub fn unpack(request: &Request, run: &Run<'_>) -> Result<Outcome, UnpackError> 
         }
     };
     let scene = Scene {
+        request,
         places: &places,
         manifest: &manifest,
         start,
