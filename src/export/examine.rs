@@ -218,6 +218,10 @@ impl Work {
     ) -> Result<(), FsError> {
         let inventory = scan(folder, run)?;
         let label = if alone { String::new() } else { shown(folder) };
+        // Disks of a pack are unpacked before anything attaches them.
+        if inventory.own.manifest.is_none() {
+            self.disks.as_attached();
+        }
         self.disks.add(&inventory, &label);
         let at = |finding| below(&label, finding);
         let scanned = inventory.findings.iter().cloned();
@@ -254,6 +258,7 @@ impl Work {
     fn add_disk(&mut self, disk: &Path, alone: bool) -> Result<(), FsError> {
         let folder = disk.parent().unwrap_or(disk);
         let label = if alone { String::new() } else { shown(folder) };
+        self.disks.as_attached();
         match self.disks.add_disk(disk, &label)? {
             Some(node) => self.starts.push(node),
             None => self.done.findings.push(no_disk(disk)),

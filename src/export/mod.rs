@@ -18,6 +18,7 @@ mod own;
 mod packed;
 mod probe;
 mod scan;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod vm_folder;
@@ -30,3 +31,4 @@ pub use open::{OpenChainError, open_chain};
 pub use own::OwnFiles;
 pub use packed::PackView;
 pub use scan::scan;
+pub use streams::streams_lost;

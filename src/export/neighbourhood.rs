@@ -62,6 +62,8 @@ pub struct Neighbourhood {
     meter: Arc<IoMeter>,
     /// Whether hints may lead out of the folders.
     outside: bool,
+    /// Whether Hyper-V is to open the disks as they lie there.
+    attached: bool,
 }
 
 #[derive(Debug)]
@@ -85,6 +87,7 @@ impl Neighbourhood {
             blocks: HashMap::new(),
             meter: Arc::clone(meter),
             outside: false,
+            attached: false,
         }
     }
 
@@ -92,6 +95,11 @@ impl Neighbourhood {
     /// share stays unopened: to ask for it would show a stranger's server who asks.
     pub fn open_outside(&mut self) {
         self.outside = true;
+    }
+
+    /// Holds disks that are added later to what Hyper-V asks of the files themselves too.
+    pub(super) fn as_attached(&mut self) {
+        self.attached = true;
     }
 
     /// Adds a scanned folder. Findings show paths in it below `label`, or as they are where that
@@ -246,8 +254,8 @@ impl Neighbourhood {
         }
         let blocks = self.blocks.get(&key).and_then(Option::as_ref);
         findings.extend(blocks.map(|fault| fault.finding(&path)));
-        if cfg!(windows) && entry.stamp.sparse_or_compressed {
-            findings.push(compressed(&path));
+        if entry.stamp.sparse_or_compressed {
+            findings.push(compressed(&path, self.attached));
         }
         Disk {
             identity,
@@ -323,11 +331,17 @@ fn block_fault(file: &Path, meter: &Arc<IoMeter>) -> Option<DiskFault> {
     Some(DiskFault::from(&error))
 }
 
-fn compressed(path: &str) -> Finding {
-    Finding::warning(
+/// Windows' own word: elsewhere no file is said to be so.
+fn compressed(path: &str, attached: bool) -> Finding {
+    let say = if attached {
+        Finding::error
+    } else {
+        Finding::warning
+    };
+    say(
         Code::CompressedOrSparse,
         path,
-        "the file is sparse, compressed or encrypted, which Hyper-V refuses",
+        "the file is sparse, compressed or encrypted, which Hyper-V refuses".to_owned(),
     )
     .windows(WindowsError::COMPRESSED_OR_SPARSE)
     .next("take it off with `compact /u`, `cipher /d` or `fsutil sparse setflag <file> 0`")

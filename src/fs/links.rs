@@ -85,8 +85,9 @@ fn explain(way: Way, error: &io::Error) -> Option<&'static str> {
     let code = error.raw_os_error();
     if cfg!(windows) && code == Some(PRIVILEGE_NOT_HELD) {
         return Some(
-            "the right to create symbolic links is missing: \
-             turn on Developer Mode or run as administrator",
+            "the right to create symbolic links is missing: turn on Developer Mode, run as \
+             administrator, or have the policy \"Create symbolic links\" \
+             (SeCreateSymbolicLinkPrivilege) give it to your account and sign in again",
         );
     }
     match error.kind() {

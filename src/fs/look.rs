@@ -59,6 +59,14 @@ pub fn bytes_to_copy(path: &Path) -> Result<u64, FsError> {
     system::bytes_to_copy(path).map_err(FsError::when("look at", path))
 }
 
+/// Returns the names of a file's alternate data streams, which only Windows has.
+///
+/// # Errors
+/// What the system says.
+pub fn other_streams(path: &Path) -> Result<Vec<String>, FsError> {
+    system::other_streams(path).map_err(FsError::when("look at the streams of", path))
+}
+
 /// Makes a path absolute without looking at the disk and without following links; `..` is taken
 /// off by text, on Windows by its rules.
 ///

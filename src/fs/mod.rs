@@ -33,6 +33,7 @@ mod source;
 mod stamp;
 mod stream;
 mod temp;
+mod vm_access;
 mod volume;
 mod walk;
 
@@ -57,11 +58,12 @@ pub use deeds::{
 pub use error::FsError;
 pub use links::{LinkTrial, hard_link, junction, symlink_file, try_links};
 pub use lock::FolderLock;
-pub use look::{Entry, absolute, bytes_to_copy, look, stamp};
+pub use look::{Entry, absolute, bytes_to_copy, look, other_streams, stamp};
 pub use sinks::{CanonicalHasher, ContentHasher, MaskCapture, PatchedHasher};
 pub use source::{SourceFile, read_bounded};
 pub use stamp::{FileKey, Stamp};
 pub use stream::{Sink, stream};
 pub use temp::{Existing, Finish, TempFile, is_temp_name, remove_stale_temps};
+pub use vm_access::{grant_vm_access, vm_access_command};
 pub use volume::{Volume, volume};
 pub use walk::{BadEntry, Found, walk};

@@ -337,6 +337,16 @@ pub(super) fn junction(_: &Path, _: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Extended attributes are another thing: no program takes them for content.
+pub(super) fn other_streams(_: &Path) -> io::Result<Vec<String>> {
+    Ok(Vec::new())
+}
+
+pub(super) fn grant(_: &Path, _: &str) -> io::Result<()> {
+    let why = "only Windows has virtual machines that need the right";
+    Err(io::Error::new(io::ErrorKind::Unsupported, why))
+}
+
 pub(super) fn absolute(path: &Path) -> io::Result<PathBuf> {
     let mut plain = PathBuf::new();
     for part in std::path::absolute(path)?.components() {

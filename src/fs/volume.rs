@@ -21,6 +21,15 @@ pub struct Volume {
     pub max_links: Option<u64>,
 }
 
+impl Volume {
+    /// Tells whether Windows attaches disks that lie on this volume, when the volume is its own:
+    /// it takes NTFS and ReFS, and none of the file systems of removable drives.
+    #[must_use]
+    pub fn attaches_disks(&self) -> bool {
+        !self.file_system.starts_with("FAT") && self.file_system != "exFAT"
+    }
+}
+
 /// FAT keeps a file's length in 32 bits.
 pub(super) const FAT_MAX: u64 = u32::MAX as u64;
 

@@ -42,8 +42,10 @@ use windows_sys::Win32::{
 
 mod long_path;
 mod read_only;
+mod streams;
 
 pub(super) use read_only::{Writable, sync_file};
+pub(super) use streams::other_streams;
 
 use self::{long_path::wide, read_only::despite_read_only};
 use super::{Entry, FileKey, Stamp, Volume, volume::FAT_MAX};
@@ -477,6 +479,8 @@ pub(super) fn remove_file(path: &Path) -> io::Result<()> {
     despite_read_only(path, || fs::remove_file(path))
 }
 
+/// `std` asks with `SYMBOLIC_LINK_FLAG_ALLOW_UNPRIVILEGED_CREATE`, which is what Developer Mode
+/// heeds, and without it where the system is too old to know it.
 pub(super) fn symlink_file(target: &Path, link: &Path) -> io::Result<()> {
     // Windows follows no link with a slash in it.
     let target: Vec<u16> = target.as_os_str().encode_wide().map(backslash).collect();
@@ -499,6 +503,23 @@ pub(super) fn junction(target: &Path, link: &Path) -> io::Result<()> {
         // A failure leaves an empty folder; the first error is the one to hear of.
         let _ = fs::remove_dir(link);
     })
+}
+
+/// Gives a group a right to a folder and what is in it, by way of the program that Windows has
+/// for that: the console shows the same line.
+pub(super) fn grant(folder: &Path, right: &str) -> io::Result<()> {
+    let mut icacls = std::process::Command::new("icacls.exe");
+    icacls.arg(folder).args(["/grant", right, "/q"]);
+    let said = icacls.output()?;
+    if said.status.success() {
+        return Ok(());
+    }
+    let why = String::from_utf8_lossy(if said.stderr.is_empty() {
+        &said.stdout
+    } else {
+        &said.stderr
+    });
+    Err(io::Error::other(format!("icacls says: {}", why.trim())))
 }
 
 pub(super) fn absolute(path: &Path) -> io::Result<PathBuf> {

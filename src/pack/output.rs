@@ -15,7 +15,7 @@ use super::{
     journal::{self, Deed, Mode, Waiting, Work},
     layout::LOCK,
     next::next,
-    preflight::{check_apart, check_empty, check_space, names_in_use},
+    preflight::{check_apart, check_empty, check_lengths, check_space, names_in_use, streams_lost},
     recover::recover,
     seen::{self, Memory},
     shelf::Shelf,
@@ -55,7 +55,9 @@ pub(super) fn pack(request: &Request, output: &Path, run: &Run<'_>) -> Result<Pa
         keep_broken,
         include_external: request.include_external,
     };
-    let survey = survey(&terms, run)?;
+    let mut survey = survey(&terms, run)?;
+    check_lengths(&pack, &survey.lab)?;
+    survey.findings.extend(streams_lost(&survey.lab)?);
     let mut ours = recovered.ours;
     ours.extend(earlier.iter().flat_map(earlier::placed).cloned());
     let in_use = names_in_use(&pack, &survey.lab, &ours)?;

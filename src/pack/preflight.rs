@@ -8,8 +8,9 @@ use std::{
 use super::{PackError, earlier::Stock, layout};
 use crate::{
     base::RelPath,
+    export,
     fs::{self, Entry, FileKey, FsError},
-    plan::{Lab, PackPlan, StoreEntry},
+    plan::{Lab, Origin, PackPlan, StoreEntry},
     report::{Code, Finding, Findings},
 };
 
@@ -102,6 +103,41 @@ pub(super) fn check_empty(pack: &Path) -> Result<(), PackError> {
             format!("the output folder is no pack, and `{found}` is in it"),
             "name a new or empty folder",
         )),
+    }
+}
+
+/// Returns what the copies of a lab's files will be without.
+pub(super) fn streams_lost(lab: &Lab) -> Result<Vec<Finding>, FsError> {
+    let mut findings = Vec::new();
+    for file in &lab.files {
+        if let Origin::Standing { at, .. } = &file.origin {
+            findings.extend(export::streams_lost(at, &file.path)?);
+        }
+    }
+    Ok(findings)
+}
+
+/// Refuses a lab with a file that is too long for the volume that it is to go to.
+pub(super) fn check_lengths(folder: &Path, lab: &Lab) -> Result<(), PackError> {
+    let volume = fs::volume(folder)?;
+    let Some(max) = volume.max_file_len else {
+        return Ok(());
+    };
+    let system = &volume.file_system;
+    let too_long = lab.files.iter().filter(|file| file.length > max);
+    let refusals: Vec<_> = too_long
+        .map(|file| {
+            let length = file.length;
+            let message =
+                format!("is {length} bytes long, and {system} holds files of up to {max} bytes");
+            Finding::error(Code::FileTooLarge, &file.path, message)
+                .next("name a folder on NTFS, ReFS or exFAT")
+        })
+        .collect();
+    if refusals.is_empty() {
+        Ok(())
+    } else {
+        Err(PackError::Refused(Findings(refusals)))
     }
 }
 

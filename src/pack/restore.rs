@@ -57,13 +57,17 @@ pub fn restore(request: &RestoreRequest, run: &Run<'_>) -> Result<RestoreOutcome
     let job = Job::of(&pack, &stock, &manifest, &shelf, run)?;
     let mut outcome = job.outcome(request.dry_run, started);
     if !request.dry_run {
-        let _lock = FolderLock::acquire(&pack.join(LOCK), run)?;
+        let lock = FolderLock::acquire(&pack.join(LOCK), run)?;
         journal::write(&pack, Deed::Restore { root })?;
         job.carry_out()?;
         if stock.place == StorePlace::Shared {
             shelf.leave(&pack, run)?;
         }
         clean_up(&pack, &stock, root, run)?;
+        // Where Windows keeps a removed file until it is closed, the lock's goes only here, and
+        // the folder's time with it.
+        drop(lock);
+        restore_root(&pack, root)?;
         outcome.io = run.meter.totals();
         outcome.seconds = seconds(started.elapsed());
     }

@@ -156,6 +156,8 @@ codes! {
     LinkUnavailable = "link-unavailable",
     /// The file system cannot hold a file of this size.
     FileTooLarge = "file-too-large",
+    /// Windows attaches no disks from a volume of this file system.
+    UnfitVolume = "unfit-volume",
     /// The path is longer than 260 characters.
     LongPath = "long-path",
     /// A disk has been used since it was unpacked, and was left alone.

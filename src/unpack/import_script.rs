@@ -133,14 +133,21 @@ fn quoted(path: &RelPath) -> String {
 
 const TEMPLATE: &str = r#"@MARK@: registers the VMs of this lab with Hyper-V, where they lie.
 #
-#   .\import-vms.ps1 -WhatIf    says what it would do
-#   .\import-vms.ps1            does it; stops at the first VM that does not fit this host
+#   .\import-vms.ps1 -WhatIf            says what it would do
+#   .\import-vms.ps1                    does it; stops at the first VM that does not fit this host
+#   .\import-vms.ps1 -SwitchName Lab    also connects adapters whose switch is missing to `Lab`
 #
+# Needs Windows Server 2012 or later, and the rights of a Hyper-V administrator. A VM that is
+# registered already is left alone, so the script can be run again at any time.
+#Requires -Version 3.0
 #Requires -Modules Hyper-V
 [CmdletBinding(SupportsShouldProcess = $true)]
-param()
+param(
+    [string]$SwitchName
+)
 
 $ErrorActionPreference = 'Stop'
+$missingSwitch = 33012
 
 $configurations = @(
 @LIST@
@@ -148,25 +155,34 @@ $configurations = @(
 
 foreach ($configuration in $configurations) {
     $path = Join-Path -Path $PSScriptRoot -ChildPath $configuration
-    $id = [System.IO.Path]::GetFileNameWithoutExtension($path)
+    $id = [guid][System.IO.Path]::GetFileNameWithoutExtension($path)
 
-    $known = Get-VM | Where-Object { $_.Id -eq [guid]$id }
+    $known = Get-VM | Where-Object { $_.Id -eq $id }
     if ($known) {
         Write-Host "$($known.Name) is registered already."
         continue
     }
 
+    # The report holds a plan of the VM; nothing on this host changes before Import-VM.
     $report = Compare-VM -Path $path
+    if ($SwitchName) {
+        $unplugged = @($report.Incompatibilities | Where-Object { $_.MessageId -eq $missingSwitch })
+        foreach ($incompatibility in $unplugged) {
+            $incompatibility.Source | Connect-VMNetworkAdapter -SwitchName $SwitchName -WhatIf:$false
+        }
+        $report = Compare-VM -CompatibilityReport $report
+    }
+
     $name = $report.VM.Name
     if ($report.Incompatibilities) {
         foreach ($incompatibility in $report.Incompatibilities) {
-            Write-Warning "${name}: $($incompatibility.Message)"
+            Write-Warning "${name}: $($incompatibility.Message) ($($incompatibility.MessageId))"
         }
         throw "$name does not fit this host as it is; nothing was imported from $path."
     }
 
     if ($PSCmdlet.ShouldProcess($name, 'Import-VM (register in place)')) {
-        Import-VM -Path $path | Out-Null
+        Import-VM -CompatibilityReport $report | Out-Null
         Write-Host "$name is imported."
     }
 }
@@ -207,5 +223,43 @@ mod tests {
             text.contains("    'O''Brien\u{2019}\u{2019}s $(rm) `n\\Virtual Machines\\x.vmcx'\r\n")
         );
         assert_eq!(text.matches('\n').count(), text.matches("\r\n").count());
+    }
+
+    /// What Import-VM does is asked of Hyper-V first, a dry run imports nothing, a VM that is
+    /// registered is passed over, and the first one that does not fit ends the script.
+    #[test]
+    fn the_script_compares_before_it_imports_and_imports_only_when_it_should() {
+        let text = String::from_utf8(script(&[&path("A/Virtual Machines/x.vmcx")])).unwrap();
+        let at = |words: &str| {
+            let found: Vec<_> = text.match_indices(words).collect();
+            assert_eq!(found.len(), 1, "{words}");
+            found[0].0
+        };
+        let order = [
+            "SupportsShouldProcess = $true",
+            "$ErrorActionPreference = 'Stop'",
+            "    'A\\Virtual Machines\\x.vmcx'",
+            "Where-Object { $_.Id -eq $id }",
+            "        continue",
+            "Compare-VM -Path $path",
+            "        throw ",
+            "$PSCmdlet.ShouldProcess($name,",
+            "Import-VM -CompatibilityReport $report",
+        ]
+        .map(at);
+        assert!(order.is_sorted(), "{order:?}");
+        assert!(!text.contains("-Copy") && !text.contains("Remove-VM"));
+    }
+
+    #[test]
+    fn each_bracket_of_the_script_is_closed() {
+        let code: String = TEMPLATE
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .collect();
+        for (open, close) in [('{', '}'), ('(', ')'), ('[', ']')] {
+            assert_eq!(code.matches(open).count(), code.matches(close).count());
+        }
+        assert_eq!(code.matches('"').count() % 2, 0);
     }
 }

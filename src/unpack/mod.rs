@@ -22,6 +22,7 @@ mod preflight;
 mod probe;
 mod refdisks;
 mod request;
+mod vm_access;
 mod ways;
 mod work;
 
@@ -29,7 +30,7 @@ mod work;
 mod tests;
 
 pub use error::UnpackError;
-pub use outcome::{Counts, Outcome};
+pub use outcome::{Counts, Outcome, VmAccess};
 pub use request::{LinkMode, ParseLinkModeError, Request};
 
 use std::{
@@ -57,6 +58,7 @@ const LOCK: &str = ".labpack.lock";
 /// Any other error leaves what was done so far; the same call goes on from there.
 pub fn unpack(request: &Request, run: &Run<'_>) -> Result<Outcome, UnpackError> {
     let start = Instant::now();
+    vm_access::check(request)?;
     let mut places = Places::of(request)?;
     let manifest = preflight::read_manifest(&places)?;
     let held = if request.dry_run {
@@ -74,6 +76,7 @@ pub fn unpack(request: &Request, run: &Run<'_>) -> Result<Outcome, UnpackError> 
         }
     };
     let scene = Scene {
+        request,
         places: &places,
         manifest: &manifest,
         start,

@@ -33,9 +33,21 @@ pub struct Outcome {
     pub io: IoTotals,
     /// How long it took, in seconds.
     pub seconds: f64,
+    /// On Windows, the right of VMs to read the RefDisks; absent where no disk is shared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vm_access: Option<VmAccess>,
     /// What to type next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+}
+
+/// The right of every VM of a Windows host to read the RefDisks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VmAccess {
+    /// What gives it.
+    pub command: String,
+    /// Whether it was given.
+    pub granted: bool,
 }
 
 /// How many files, links and RefDisks an unpack dealt with, and in which way.

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     base::{ContentId, Run},
+    export::streams_lost,
     fs::{self, Entry, Volume},
     manifest::{self, Manifest, Place},
     plan::{FileSource, FileStep, Link, RefDiskAction, Roots, UnpackPlan, Wanted},
@@ -177,6 +178,9 @@ fn check_pack(
             };
             again(code, file.path.as_str(), message)
         }));
+        if matches!(found, Entry::File(_)) {
+            findings.extend(streams_lost(&file.path.below(&places.pack), &file.path)?);
+        }
     }
     Ok(())
 }
@@ -236,6 +240,9 @@ impl Load {
     }
 
     fn check(&self, volume: &Volume, path: &Path, findings: &mut Findings) {
+        if cfg!(windows) && !volume.attaches_disks() {
+            findings.push(no_place_for_disks(volume, path));
+        }
         if self.bytes > volume.free {
             let message = format!("needs {} bytes, and {} are free", self.bytes, volume.free);
             findings.push(
@@ -254,6 +261,15 @@ impl Load {
             );
         }
     }
+}
+
+fn no_place_for_disks(volume: &Volume, path: &Path) -> Finding {
+    let message = format!(
+        "the volume has {}, from which Hyper-V attaches no disk",
+        volume.file_system
+    );
+    Finding::error(Code::UnfitVolume, path.display(), message)
+        .next("unpack onto NTFS or ReFS; to carry a lab on this drive, copy the pack itself")
 }
 
 fn check_volumes(

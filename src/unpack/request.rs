@@ -19,6 +19,9 @@ pub struct Request {
     pub reset: bool,
     /// Whether to say only what would be done.
     pub dry_run: bool,
+    /// Whether every VM of the Windows host is given the right to read the RefDisks. Elsewhere
+    /// this is refused.
+    pub grant_vm_access: bool,
     /// The path by which Windows will know the destination, where labpack runs elsewhere.
     pub windows_dest: Option<String>,
 }

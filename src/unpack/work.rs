@@ -6,13 +6,13 @@ use std::{
 };
 
 use super::{
-    Counts, Outcome, UnpackError,
+    Counts, Outcome, Request, UnpackError,
     files::{self, Workshop},
     import_script, links,
     memory::{self, Memory, RunLog},
     places::Places,
     preflight::Ready,
-    probe,
+    probe, vm_access,
 };
 use crate::{
     base::{RelPath, Run},
@@ -26,6 +26,7 @@ use crate::{
 /// What an unpack is about.
 #[derive(Clone, Copy)]
 pub(super) struct Scene<'a> {
+    pub(super) request: &'a Request,
     pub(super) places: &'a Places,
     pub(super) manifest: &'a Manifest,
     pub(super) start: Instant,
@@ -52,6 +53,7 @@ impl Scene<'_> {
         let store = (!plan.ref_disks.is_empty()).then(|| self.places.store());
         Outcome {
             dest: self.places.dest.display().to_string(),
+            vm_access: store.as_deref().and_then(vm_access::needed),
             store: store.map(|store| store.display().to_string()),
             link: plan.link,
             why,
@@ -226,6 +228,12 @@ impl Work<'_> {
         let examined = examine(std::slice::from_ref(&places.dest), &stores, run)?;
         findings.extend(examined.all_findings().cloned());
         let mut outcome = self.scene.outcome(plan, why, findings);
+        if let Some(store) = stores
+            .first()
+            .filter(|_| self.scene.request.grant_vm_access)
+        {
+            vm_access::grant(store, &mut outcome);
+        }
         outcome.next = script.then(|| {
             let script = places.dest.join(import_script::NAME);
             format!("powershell -File \"{}\" -WhatIf", script.display())

@@ -428,7 +428,7 @@ fn a_damaged_refdisk_never_replaces_an_occurrence() {
     let mut bytes = fs::read(&stored).unwrap();
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
-    fs::remove_file(&stored).unwrap();
+    labpack::fs::remove_file(&stored).unwrap(); // read-only, which Windows minds
     fs::write(&stored, bytes).unwrap();
     set_time(&stored, (1_600_000_000, 0));
     let request = RestoreRequest {

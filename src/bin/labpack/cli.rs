@@ -148,6 +148,9 @@ pub(crate) struct Unpack {
     /// Say what would be done and change nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
+    /// Give every VM of this host the right to read the RefDisks (Windows; runs icacls)
+    #[arg(long)]
+    pub(crate) grant_vm_access: bool,
     /// The path by which Windows will see DEST, where labpack runs elsewhere: `D:\Labs`
     #[arg(long, value_name = "PATH")]
     pub(crate) windows_dest: Option<String>,

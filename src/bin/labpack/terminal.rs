@@ -21,10 +21,24 @@ pub(crate) fn paint(mode: ColorMode, stream: &impl IsTerminal) -> Paint {
         ColorMode::Always => true,
         ColorMode::Never => false,
         ColorMode::Auto => {
-            stream.is_terminal() && env::var_os("NO_COLOR").is_none_or(|no| no.is_empty())
+            stream.is_terminal()
+                && env::var_os("NO_COLOR").is_none_or(|no| no.is_empty())
+                && takes_colours()
         }
     };
     Paint(wanted)
+}
+
+/// The console of Windows takes colours since Windows 10, and only when it is told to; an older
+/// one would show the codes.
+#[cfg(windows)]
+fn takes_colours() -> bool {
+    anstyle_query::windows::enable_ansi_colors() != Some(false)
+}
+
+#[cfg(not(windows))]
+const fn takes_colours() -> bool {
+    true
 }
 
 /// Who shows progress, as the options ask.

@@ -1,6 +1,7 @@
 //! Chains among files.
 
 use super::*;
+use crate::chain::resolve;
 
 #[test]
 fn a_sound_lab_has_no_findings_and_reads_through_its_chain() {
@@ -299,5 +300,32 @@ mod links {
         let examined = lab.examine(&["VM/link.vhdx"]);
         assert_eq!(examined.codes("link.vhdx"), []);
         assert_eq!(examined.disk("link.vhdx").levels, 2);
+    }
+}
+
+#[test]
+fn a_sparse_or_compressed_disk_is_broken_where_hyper_v_is_to_open_it() {
+    let lab = Lab::new();
+    lab.disk("VM/base.vhdx", &base(Vhdx, 1));
+    lab.disk("VM/leaf.vhdx", &child(Vhdx, 2, 1, r".\base.vhdx"));
+    let mut inventory = lab.scan();
+    inventory.files[0].stamp.sparse_or_compressed = true;
+    for (attached, severity) in [(false, Severity::Warning), (true, Severity::Error)] {
+        let mut disks = Neighbourhood::new(&lab.meter);
+        if attached {
+            disks.as_attached();
+        }
+        disks.add(&inventory, "");
+        let nodes = disks.disks_of(0, &lab.run()).unwrap();
+        let graph = resolve(&mut disks, &nodes);
+        let [found] = graph.findings(nodes[0]) else {
+            panic!("{:?}", graph.findings(nodes[0]));
+        };
+        assert_eq!(
+            (found.code, found.severity),
+            (Code::CompressedOrSparse, severity)
+        );
+        assert_eq!(found.windows_error.unwrap().to_string(), "0xC03A001A");
+        assert_eq!(graph.is_broken(nodes[1]), attached);
     }
 }

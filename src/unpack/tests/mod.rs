@@ -66,6 +66,28 @@ fn unread(io: &IoTotals) -> bool {
     io.read == 0 && io.written == 0 && io.cloned == 0
 }
 
+/// Tells whether symbolic links can be made here; says so where not.
+fn has_symlinks() -> bool {
+    let folder = tempfile::tempdir().unwrap();
+    let trial = crate::fs::try_links(folder.path(), folder.path()).unwrap();
+    if let Err(why) = &trial.symlink {
+        println!("skipped: --link symlink: {why}");
+    }
+    trial.symlink.is_ok()
+}
+
+/// Removes a folder with read-only files in it, which `std` does not do everywhere.
+fn remove_tree(root: &Path) {
+    for entry in walkdir::WalkDir::new(root).contents_first(true) {
+        let entry = entry.unwrap();
+        if entry.file_type().is_dir() {
+            assert!(crate::fs::remove_empty_folder(entry.path()).unwrap());
+        } else {
+            crate::fs::remove_file(entry.path()).unwrap();
+        }
+    }
+}
+
 /// Everything below a folder: paths, and what is there.
 fn tree(root: &Path) -> Vec<(String, Option<std::time::SystemTime>, Vec<u8>)> {
     let mut found = Vec::new();

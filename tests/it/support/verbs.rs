@@ -62,6 +62,20 @@ pub(crate) fn restore(pack: &Path) {
     try_restore(pack, None).unwrap_or_else(|error| panic!("{}: {error:?}", pack.display()));
 }
 
+/// Those ways of linking that the system can take here; says which it cannot.
+pub(crate) fn possible(ways: &[LinkMode]) -> Vec<LinkMode> {
+    let folder = tempfile::tempdir().unwrap();
+    let trial = labpack::fs::try_links(folder.path(), folder.path()).unwrap();
+    let works = |way: &&LinkMode| match (way, &trial.symlink) {
+        (LinkMode::Symlink, Err(why)) => {
+            println!("skipped: --link symlink: {why}");
+            false
+        }
+        _ => true,
+    };
+    ways.iter().filter(works).copied().collect()
+}
+
 /// An unpack by one way of linking.
 pub(crate) fn by(link: LinkMode, pack: &Path, dest: &Path) -> unpack::Request {
     unpack::Request {

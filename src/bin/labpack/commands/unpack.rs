@@ -29,6 +29,7 @@ pub(super) fn carry_out(args: &Unpack, shell: &Shell<'_>) -> Result<Answer, Fail
         link: mode(args.link),
         reset: args.reset,
         dry_run: args.dry_run,
+        grant_vm_access: args.grant_vm_access,
         windows_dest: args.windows_dest.clone(),
     };
     let mut outcome = unpack::unpack(&request, &shell.run).map_err(failure)?;
@@ -110,12 +111,25 @@ fn summary(outcome: &Outcome, shell: &Shell<'_>) -> String {
     text += &counts(&outcome.counts, outcome.dry_run);
     text += &format!("parents by {}: {}\n", outcome.link, clean(&outcome.why));
     text += &shell.io();
+    text += &vm_access(outcome);
     if let Some(next) = &outcome.next {
         let here = cfg!(windows) || outcome.dry_run;
         let place = if here { "" } else { " on the Hyper-V host" };
         text += &format!("next{place}:  {}\n", clean(next));
     }
     text
+}
+
+/// Whether VMs may read the RefDisks, or what lets them.
+fn vm_access(outcome: &Outcome) -> String {
+    match &outcome.vm_access {
+        None => String::new(),
+        Some(access) if access.granted => "every VM may read the RefDisks\n".to_owned(),
+        Some(access) => format!(
+            "if a VM may not read its RefDisk (0x80070005): {}\n",
+            clean(&access.command)
+        ),
+    }
 }
 
 fn counts(counts: &Counts, dry_run: bool) -> String {
