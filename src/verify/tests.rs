@@ -213,6 +213,31 @@ fn a_manifest_that_cannot_be_used_is_told_and_the_disks_are_examined_all_the_sam
 }
 
 #[test]
+fn disks_that_are_each_others_parents_are_one_broken_chain() {
+    let lab = Lab::new();
+    let of = |own: u8, parent: u8, name: &str| {
+        let mut disk = NewDisk::new(DiskFormat::Vhdx, DiskKind::Differencing, SIZE, id(own));
+        disk.parent = Some(NewParent {
+            id: id(parent),
+            paths: ParentPaths {
+                relative: Some(format!(r".\{name}")),
+                ..ParentPaths::default()
+            },
+            timestamp: 0,
+        });
+        disk.to_bytes().unwrap()
+    };
+    lab.write("pack/VM/a.vhdx", &of(3, 4, "b.vhdx"));
+    lab.write("pack/VM/b.vhdx", &of(4, 3, "a.vhdx"));
+    let circle = check(&lab, false, None).chains;
+    assert_eq!((circle.ok, circle.broken), (0, 1));
+    // With a leaf below them the chain is the leaf's.
+    lab.write("pack/VM/leaf.vhdx", &of(5, 3, "a.vhdx"));
+    let below = check(&lab, false, None).chains;
+    assert_eq!((below.ok, below.broken), (0, 1));
+}
+
+#[test]
 fn an_interrupted_pack_is_told() {
     let lab = Lab::new();
     pack(&lab, "pack/RefDisk");
