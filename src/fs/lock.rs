@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    FsError,
+    FsError, deeds,
     seam::{StepKind, step},
     system,
 };
@@ -52,12 +52,36 @@ impl FolderLock {
     /// # Errors
     /// What the system says.
     pub fn try_acquire(lock_file: &Path) -> Result<Option<Self>, FsError> {
-        let file = open(lock_file)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Self { file })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(FsError::io("lock", lock_file, error)),
+        loop {
+            let file = open(lock_file)?;
+            match file.try_lock() {
+                Ok(()) if is_named(&file, lock_file) => return Ok(Some(Self { file })),
+                // Who had it removed it as the last of its traces: that lock is nobody's any more.
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => {
+                    return Err(FsError::io("lock", lock_file, error));
+                }
+            }
         }
+    }
+
+    /// Gives the lock back, and removes its file: to whoever waits for it, the next one is new.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn remove(self, lock_file: &Path) -> Result<(), FsError> {
+        // While it is held, or somebody may have taken it just before it goes.
+        deeds::remove_file(lock_file)
+    }
+}
+
+/// Tells whether this very file stands there; where that cannot be told, it is believed.
+fn is_named(file: &File, lock_file: &Path) -> bool {
+    match (system::stamp_of(file), system::stamp_at(lock_file, false)) {
+        (Ok(held), Ok(named)) => held.key == named.key,
+        (Ok(_), Err(error)) => error.kind() != std::io::ErrorKind::NotFound,
+        (Err(_), _) => true,
     }
 }
 

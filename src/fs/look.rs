@@ -50,6 +50,15 @@ pub fn stamp(path: &Path) -> Result<Stamp, FsError> {
     system::stamp_at(path, true).map_err(FsError::when("look at", path))
 }
 
+/// Checks, where the system can tell without trying, that the user may make and remove files in
+/// a folder.
+///
+/// # Errors
+/// What the system says: the right is missing, or the volume is read-only.
+pub fn check_writable(folder: &Path) -> Result<(), FsError> {
+    system::check_writable(folder).map_err(FsError::when("write to", folder))
+}
+
 /// Returns how many bytes a copy of the file at `path` will take up: its length, less the holes
 /// that the copy will have as well.
 ///

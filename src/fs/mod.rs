@@ -58,7 +58,7 @@ pub use deeds::{
 pub use error::FsError;
 pub use links::{LinkTrial, hard_link, junction, symlink_file, try_links};
 pub use lock::FolderLock;
-pub use look::{Entry, absolute, bytes_to_copy, look, other_streams, stamp};
+pub use look::{Entry, absolute, bytes_to_copy, check_writable, look, other_streams, stamp};
 pub use sinks::{CanonicalHasher, ContentHasher, MaskCapture, PatchedHasher};
 pub use source::{SourceFile, read_bounded};
 pub use stamp::{FileKey, Stamp};

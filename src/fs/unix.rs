@@ -137,6 +137,12 @@ pub(super) fn stamp_at(path: &Path, follow: bool) -> io::Result<Stamp> {
     Ok(stamp(&found?))
 }
 
+/// Whether the user may make and remove files in a folder.
+pub(super) fn check_writable(folder: &Path) -> io::Result<()> {
+    let asked = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+    Ok(rustix::fs::access(folder, asked)?)
+}
+
 /// Bytes of the file that take up room: a hole takes none, nor in a copy.
 pub(super) fn bytes_to_copy(path: &Path) -> io::Result<u64> {
     let found = path.symlink_metadata()?;

@@ -30,6 +30,10 @@ pub(super) fn pack(request: &Request, export: &Path, run: &Run<'_>) -> Result<Pa
     let root = fs::absolute(export)?;
     let stock = Stock::of(&root, request.store.as_deref())?;
     check_apart(std::slice::from_ref(&root), None, &stock)?;
+    if !request.dry_run && matches!(fs::look(&root)?, Entry::Folder(_)) {
+        // Before a night's worth of bytes is read.
+        fs::check_writable(&root)?;
+    }
     let mut resumed = false;
     loop {
         resumed |= recover(&root, &stock, request.dry_run, run)?.resumed;

@@ -44,7 +44,7 @@ use self::{
     work::{Scene, Work},
 };
 use crate::{
-    base::Run,
+    base::{FileTime, Run},
     fs::{self, Entry, FolderLock},
 };
 
@@ -92,25 +92,50 @@ pub fn unpack(request: &Request, run: &Run<'_>) -> Result<Outcome, UnpackError> 
 struct Held {
     lock: FolderLock,
     dest: PathBuf,
-    /// Whether the folder was made for this.
-    made: bool,
+    /// The folders that were made for this, the destination last.
+    made: Vec<PathBuf>,
+    /// The folder that was there, the destination or the nearest above it, and its time.
+    there: Option<(PathBuf, FileTime)>,
+    /// Whether the lock's file was made for this.
+    lock_made: bool,
 }
 
 impl Held {
     fn take(dest: &Path, run: &Run<'_>) -> Result<Self, UnpackError> {
-        let made = fs::look(dest)? == Entry::Missing;
+        let (mut made, mut there) = (Vec::new(), None);
+        for folder in dest.ancestors().map(Path::to_owned) {
+            match fs::look(&folder)? {
+                Entry::Missing => made.insert(0, folder),
+                Entry::Folder(modified) => {
+                    there = Some((folder, modified));
+                    break;
+                }
+                _ => break,
+            }
+        }
         fs::create_dir_all(dest)?;
+        let lock_made = fs::look(&dest.join(LOCK))? == Entry::Missing;
         let lock = FolderLock::acquire(&dest.join(LOCK), run)?;
         let dest = dest.to_owned();
-        Ok(Self { lock, dest, made })
+        Ok(Self {
+            lock,
+            dest,
+            made,
+            there,
+            lock_made,
+        })
     }
 
     /// Leaves no trace of a run that was refused.
     fn give_up(self) -> Result<(), UnpackError> {
-        drop(self.lock);
-        if self.made {
-            fs::remove_file(&self.dest.join(LOCK))?;
-            fs::remove_empty_folder(&self.dest)?;
+        if self.lock_made {
+            self.lock.remove(&self.dest.join(LOCK))?;
+        }
+        for folder in self.made.iter().rev() {
+            fs::remove_empty_folder(folder)?;
+        }
+        if let Some((folder, modified)) = &self.there {
+            fs::set_folder_time(folder, *modified)?;
         }
         Ok(())
     }

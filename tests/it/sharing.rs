@@ -150,3 +150,46 @@ fn a_dry_run_leaves_no_trace_not_even_in_the_time_of_a_folder() {
     }
     assert!(!contents(lab.scratch.path()).is_empty());
 }
+
+#[test]
+fn an_unpack_that_is_refused_leaves_no_trace_neither_a_folder_nor_its_time() {
+    let lab = Lab::new();
+    labs::on_one_parent(&lab.export(), DiskFormat::Vhdx, 2);
+    verbs::pack(&verbs::here(&lab.export()));
+    let taken = lab.vms().join("VM 01/Virtual Hard Disks/VM 01.vhdx");
+    fs::create_dir_all(taken.parent().unwrap()).unwrap();
+    fs::write(&taken, "somebody's").unwrap();
+    fs::remove_file(lab.export().join("VM 02/Virtual Hard Disks/VM 02.vhdx")).unwrap();
+    let before = tree(lab.scratch.path());
+    let there = [lab.vms(), lab.scratch.path().join("not/there/yet")];
+    for dest in there {
+        let refused = verbs::try_unpack(&verbs::by(LinkMode::Hardlink, &lab.export(), &dest));
+        assert!(refused.is_err(), "{}", dest.display());
+        assert_eq!(tree(lab.scratch.path()), before, "{}", dest.display());
+    }
+}
+
+#[test]
+fn a_lock_whose_file_is_removed_by_its_holder_is_never_held_twice() {
+    use labpack::fs::FolderLock;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(".labpack.lock");
+    let inside = AtomicU32::new(0);
+    std::thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(|| {
+                for _ in 0..50 {
+                    let Some(lock) = FolderLock::try_acquire(&file).unwrap() else {
+                        std::thread::yield_now();
+                        continue;
+                    };
+                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                    std::thread::yield_now();
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    lock.remove(&file).unwrap();
+                }
+            });
+        }
+    });
+}

@@ -118,8 +118,7 @@ pub(crate) struct Pack {
     /// Pack the healthy VMs and carry those with broken chains along untouched
     #[arg(long)]
     pub(crate) keep_broken: bool,
-    /// Bring parents from outside of the export into the store (this version cannot yet, and
-    /// refuses with what to do)
+    /// Take parents along that stand outside of the export; with --output only
     #[arg(long)]
     pub(crate) include_external: bool,
     /// Put parents that stand there only once into the store too
