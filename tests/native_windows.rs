@@ -227,7 +227,12 @@ fn hyper_v_mounts_an_unpacked_leaf_read_only_and_its_parents_stay_as_they_are() 
         let mut found: Vec<_> = entries
             .map(|entry| entry.unwrap().path())
             .filter(|path| path.is_file())
-            .map(|path| (path.clone(), blake3::hash(&fs::read(path).unwrap()).to_hex()))
+            .map(|path| {
+                (
+                    path.clone(),
+                    blake3::hash(&fs::read(path).unwrap()).to_hex(),
+                )
+            })
             .collect();
         found.sort();
         found

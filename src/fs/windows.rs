@@ -14,7 +14,7 @@ use std::{
         fs::{FileExt, MetadataExt, OpenOptionsExt},
         io::AsRawHandle,
     },
-    path::{Path, PathBuf},
+    path::Path,
     ptr::{from_mut, from_ref, null_mut},
     thread::sleep,
     time::Duration,
@@ -44,6 +44,7 @@ mod long_path;
 mod read_only;
 mod streams;
 
+pub(super) use long_path::absolute;
 pub(super) use read_only::{Writable, sync_file};
 pub(super) use streams::other_streams;
 
@@ -515,10 +516,6 @@ pub(super) fn grant(folder: &Path, right: &str) -> io::Result<()> {
         &said.stderr
     });
     Err(io::Error::other(format!("icacls says: {}", why.trim())))
-}
-
-pub(super) fn absolute(path: &Path) -> io::Result<PathBuf> {
-    std::path::absolute(path)
 }
 
 pub(super) fn volume(path: &Path) -> io::Result<Volume> {
