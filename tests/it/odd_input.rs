@@ -127,12 +127,15 @@ fn disks_of_one_name_in_one_chain_are_packed_with_a_warning() {
     let lab = Lab::new();
     let base = Made::base(DiskFormat::Vhdx, "vm.vhdx", 60);
     base.write_to(&lab.export.join("VM 1/Base"));
-    let mut child = Made::child(&base, "vm.vhdx", 61, "F:\\Export\\VM 1\\Base");
+    let mut child = Made::child(&base, "vm.vhdx", 61, "C:\\Export\\VM 1\\Base");
     let parent = child.disk.parent.as_mut().unwrap();
     parent.paths.relative = Some("..\\Base\\vm.vhdx".to_owned());
     child.write_to(&lab.disk(1, ""));
     let said = run(args!["pack", lab.export, "--json"]).ends(0);
-    assert_eq!(said.codes(), ["same-named-chain"], "{}", said.out);
+    // Only Windows knows what the path of the machine that exported the disk would mean.
+    let mut codes = said.codes();
+    codes.retain(|code| !(cfg!(windows) && code == "stale-path"));
+    assert_eq!(codes, ["same-named-chain"], "{}", said.out);
 }
 
 /// Does something once, when a stretch of work of this name begins.
