@@ -118,6 +118,7 @@ struct Made {
 impl Made {
     fn base(format: DiskFormat, name: &str, number: u8) -> Self {
         let mut disk = NewDisk::new(format, DiskKind::Dynamic, 64 * MIB, id(format, number));
+        disk.page83_id = Some(disk.own_id).filter(|_| format == DiskFormat::Vhdx);
         disk.data = vec![
             (0, noise(number, 8 * MIB)),
             (32 * MIB, noise(number + 1, 2 * MIB)),
@@ -136,6 +137,7 @@ impl Made {
             absolute: Some(format!("F:\\Training\\{}", parent.name)),
             volume: None,
         };
+        disk.page83_id = parent.disk.page83_id;
         disk.parent = Some(NewParent {
             id: parent.disk.own_id,
             paths,

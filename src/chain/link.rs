@@ -185,7 +185,7 @@ impl Case<'_> {
                 "the parent lies outside of the folders that were named, and was not opened: {told}"
             );
             return Finding::error(Code::ParentOutside, path, message).next(
-                "name the parent's folder as well; to take the parent along, pack with --include-external",
+                "name the parent's folder as well; to take the parent along, pack with --output and --include-external",
             );
         }
         let message = format!("no parent found: {told}");

@@ -3,7 +3,7 @@
 //! Text only. Parts are separated by `\` or `/`, `.` and `..` are taken off by text, dots and
 //! blanks that end a part are dropped, all as Windows does it.
 
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use crate::{
     base::{RelPath, fold_case},
@@ -86,6 +86,18 @@ impl Place {
             }
         }
         Some(place)
+    }
+
+    /// Returns it as this system writes it; `None` for one on a share, or of another system.
+    #[must_use]
+    pub fn to_local(&self) -> Option<PathBuf> {
+        let mut path = match (&self.start, Style::HERE) {
+            (Start::Root, Style::Unix) => PathBuf::from("/"),
+            (Start::Drive(letter), Style::Windows) => PathBuf::from(format!(r"{letter}:\")),
+            _ => return None,
+        };
+        path.extend(&self.parts);
+        Some(path)
     }
 
     /// Returns the place of `path` below this one.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -28,6 +29,10 @@ pub struct Examination {
     pub findings: Findings,
     /// The packs among the folders.
     pub packs: Vec<PackView>,
+    /// The folders among the paths in which labpack unpacked a lab.
+    pub unpacked: Vec<PathBuf>,
+    /// Every folder that was named, stores included: what lies in none of them is not opened.
+    pub named: Vec<PathBuf>,
 }
 
 impl Examination {
@@ -126,6 +131,7 @@ pub fn examine(paths: &[PathBuf], also: &[PathBuf], run: &Run<'_>) -> Result<Exa
     for folder in &named.folders {
         work.add_folder(folder, alone, &also, run)?;
     }
+    work.done.named = [named.folders.as_slice(), also.as_slice()].concat();
     for store in &also {
         work.disks.add_unscanned(store, &shown(store));
     }
@@ -171,7 +177,7 @@ fn nothing_at(path: PathBuf) -> FsError {
     FsError::Io {
         action: "find",
         path,
-        source: std::io::ErrorKind::NotFound.into(),
+        source: io::Error::new(io::ErrorKind::NotFound, "nothing is there"),
     }
 }
 
@@ -224,6 +230,9 @@ impl Work {
             .extend(scanned.map(|found| at(for_reader(found))));
         if inventory.own.journal.is_some() {
             self.done.findings.push(at(unfinished()));
+        }
+        if inventory.own.receipt.is_some() {
+            self.done.unpacked.push(inventory.root.clone());
         }
         match PackView::read(&inventory, stores)? {
             Some(Ok(pack)) => {

@@ -49,7 +49,7 @@ pub enum Origin {
 }
 
 /// The disks of one or several folders. A hint that leads out of them leads nowhere: what is
-/// outside is neither opened nor looked at.
+/// outside is neither opened nor looked at, unless the user asked for it ([`Self::open_outside`]).
 #[derive(Debug)]
 pub struct Neighbourhood {
     areas: Areas,
@@ -60,6 +60,8 @@ pub struct Neighbourhood {
     /// What is wrong with the blocks of each file that was checked.
     blocks: HashMap<FileKey, Option<DiskFault>>,
     meter: Arc<IoMeter>,
+    /// Whether hints may lead out of the folders.
+    outside: bool,
     /// Whether Hyper-V is to open the disks as they lie there.
     attached: bool,
 }
@@ -84,8 +86,15 @@ impl Neighbourhood {
             identities: HashMap::new(),
             blocks: HashMap::new(),
             meter: Arc::clone(meter),
+            outside: false,
             attached: false,
         }
+    }
+
+    /// Lets hints lead out of the folders, to files on this machine's own drives. What is on a
+    /// share stays unopened: to ask for it would show a stranger's server who asks.
+    pub fn open_outside(&mut self) {
+        self.outside = true;
     }
 
     /// Holds disks that are added later to what Hyper-V asks of the files themselves too.
@@ -195,6 +204,18 @@ impl Neighbourhood {
     #[must_use]
     pub fn stamp(&self, node: NodeId) -> &Stamp {
         &self.entry(self.nodes[node.0].at).stamp
+    }
+
+    fn find(&mut self, place: &Place) -> Found {
+        let found = self.areas.find(place, &self.meter);
+        let folder = place.folder().to_local().filter(|_| self.outside);
+        match (found, folder) {
+            (Found::Outside, Some(folder)) => {
+                self.add_unscanned(&folder, &folder.display().to_string());
+                self.areas.find(place, &self.meter)
+            }
+            (found, _) => found,
+        }
     }
 
     fn entry(&self, at: At) -> &File {
@@ -339,7 +360,7 @@ impl Surroundings for Neighbourhood {
             Target::NotHere => return Lookup::NotHere,
             Target::NoPath => return Lookup::Missing(hint.path.clone()),
         };
-        match self.areas.find(&place, &self.meter) {
+        match self.find(&place) {
             Found::File { at, place } if self.entry(at).disk.is_some() => {
                 Lookup::Disk(self.node(at, place))
             }

@@ -28,6 +28,9 @@ pub struct NewDisk {
     pub logical_sector: u32,
     /// The id by which children will name it.
     pub own_id: DiskId,
+    /// The id that its guest sees (VHDX page 83), the same for all disks of a chain; `None` derives
+    /// one from the parent's id, or from its own where there is none, which fits chains of two.
+    pub page83_id: Option<DiskId>,
     /// Its parent.
     pub parent: Option<NewParent>,
     /// Virtual offsets, multiples of the logical sector, and the bytes there, whole sectors;
@@ -64,6 +67,7 @@ impl NewDisk {
             block_size: None,
             logical_sector: 512,
             own_id,
+            page83_id: None,
             parent: None,
             data: Vec::new(),
         }

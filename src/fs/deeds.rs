@@ -57,6 +57,20 @@ pub fn rename_new(from: &Path, to: &Path) -> Result<(), FsError> {
     Ok(())
 }
 
+/// Renames a file, in the place of a file that may stand at `to`, and flushes both folders. A crash
+/// leaves the one or the other under that name.
+///
+/// # Errors
+/// What the system says.
+pub fn rename_over(from: &Path, to: &Path) -> Result<(), FsError> {
+    rename_step(from, to, system::rename_over)?;
+    sync_folder_of(to)?;
+    if from.parent() != to.parent() {
+        sync_folder_of(from)?;
+    }
+    Ok(())
+}
+
 pub(super) fn rename_step(
     from: &Path,
     to: &Path,

@@ -1,18 +1,18 @@
 //! Ways of making one file appear in another place, and finding out which of them work.
 
 use std::{
-    fs::File,
+    fs::{File, TryLockError},
     io::{self, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::{
-    FsError, SourceFile, TempFile, deeds,
-    look::absolute,
+    Entry, FsError, SourceFile, TempFile, deeds,
+    look::{absolute, look},
     seam::{StepKind, step},
     system,
-    temp::temp_path,
+    temp::{TRIES, temp_path},
 };
 use crate::base::{IoMeter, ReadAt};
 
@@ -152,6 +152,19 @@ pub struct LinkTrial {
 /// # Errors
 /// Where the file that is linked to cannot be made, or a trace cannot be removed.
 pub fn try_links(from_dir: &Path, to_dir: &Path) -> Result<LinkTrial, FsError> {
+    let folders = [from_dir, to_dir];
+    let before = folders.map(look);
+    let done = try_all(from_dir, to_dir);
+    // A folder in which something came and went bears another time; a dry run leaves none.
+    for (folder, before) in folders.into_iter().zip(before) {
+        if let Ok(Entry::Folder(modified)) = before {
+            let _ = deeds::set_folder_time(folder, modified);
+        }
+    }
+    done
+}
+
+fn try_all(from_dir: &Path, to_dir: &Path) -> Result<LinkTrial, FsError> {
     let original = Original::create(from_dir)?;
     Ok(LinkTrial {
         reflink: try_reflink(&original, to_dir)?,
@@ -183,7 +196,19 @@ struct Original {
 
 impl Original {
     fn create(folder: &Path) -> Result<Self, FsError> {
-        let path = temp_path(&absolute(folder)?.join(TRIAL_NAME))?;
+        let folder = absolute(folder)?;
+        for _ in 0..TRIES {
+            if let Some(original) = Self::try_create(&folder)? {
+                return Ok(original);
+            }
+        }
+        let taken = io::Error::other("another program takes every new file away");
+        Err(FsError::io("try links in", &folder, taken))
+    }
+
+    /// `None` where the file was cleared away before it was locked.
+    fn try_create(folder: &Path) -> Result<Option<Self>, FsError> {
+        let path = temp_path(&folder.join(TRIAL_NAME))?;
         let mut original = Self {
             bytes: (0..TRIAL_LEN).map(|i| (i % 251) as u8).collect(),
             path,
@@ -192,14 +217,25 @@ impl Original {
         let (path, bytes) = (&original.path, &original.bytes);
         step(StepKind::Create, path, || {
             let mut file = system::create_new(path)?;
+            // Nobody may clear it away meanwhile; whether somebody has is seen below.
+            let _ = file.try_lock();
             file.write_all(bytes)?;
-            file.sync_all()
+            file.sync_all()?;
+            let _ = file.unlock();
+            Ok(())
         })?;
-        let held = system::open_shared(path).map_err(FsError::when("open", path))?;
-        // Without a lock the trial works all the same.
-        let _ = held.try_lock_shared();
+        let held = match system::open_shared(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            held => held.map_err(FsError::when("open", path))?,
+        };
+        // On a file system without locks the trial works all the same.
+        if let Err(TryLockError::WouldBlock) = held.try_lock_shared() {
+            return Ok(None);
+        }
+        let held_as = system::stamp_of(&held).map_err(FsError::when("look at", path))?;
+        let stands = system::stamp_at(path, false).is_ok_and(|named| named.key == held_as.key);
         original._held = Some(held);
-        Ok(original)
+        Ok(stands.then_some(original))
     }
 
     fn folder(&self) -> &Path {

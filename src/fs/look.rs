@@ -50,6 +50,15 @@ pub fn stamp(path: &Path) -> Result<Stamp, FsError> {
     system::stamp_at(path, true).map_err(FsError::when("look at", path))
 }
 
+/// Returns how many bytes a copy of the file at `path` will take up: its length, less the holes
+/// that the copy will have as well.
+///
+/// # Errors
+/// What the system says.
+pub fn bytes_to_copy(path: &Path) -> Result<u64, FsError> {
+    system::bytes_to_copy(path).map_err(FsError::when("look at", path))
+}
+
 /// Returns the names of a file's alternate data streams, which only Windows has.
 ///
 /// # Errors

@@ -52,13 +52,13 @@ mod tests;
 
 pub use append::LineLog;
 pub use deeds::{
-    create_dir_all, patch_in_place, remove_empty_folder, remove_file, rename_new, set_folder_time,
-    set_times_and_attributes, sync_file, sync_folder, write_atomic,
+    create_dir_all, patch_in_place, remove_empty_folder, remove_file, rename_new, rename_over,
+    set_folder_time, set_times_and_attributes, sync_file, sync_folder, write_atomic,
 };
 pub use error::FsError;
 pub use links::{LinkTrial, hard_link, junction, symlink_file, try_links};
 pub use lock::FolderLock;
-pub use look::{Entry, absolute, look, other_streams, stamp};
+pub use look::{Entry, absolute, bytes_to_copy, look, other_streams, stamp};
 pub use sinks::{CanonicalHasher, ContentHasher, MaskCapture, PatchedHasher};
 pub use source::{SourceFile, read_bounded};
 pub use stamp::{FileKey, Stamp};

@@ -21,7 +21,7 @@ use super::{
 use crate::base::{Attributes, FileTime, IoMeter, Patch, Payload, Write};
 
 /// How many names are tried.
-const TRIES: u32 = 32;
+pub(super) const TRIES: u32 = 32;
 const SUFFIX: &str = ".labpack-tmp";
 /// Digits between the name and the suffix.
 const DIGITS: usize = 16;
@@ -371,33 +371,48 @@ pub fn remove_stale_temps(folder: &Path) -> Result<u64, FsError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         entries => entries.map_err(FsError::when("list", folder))?,
     };
-    let mut removed = 0;
+    let (mut files, mut links) = (Vec::new(), Vec::new());
     for entry in entries {
         let entry = entry.map_err(FsError::when("list", folder))?;
-        let named = entry.file_name().to_str().is_some_and(is_temp_name);
-        if named && remove_if_stale(&entry.path())? {
-            removed += 1;
+        if entry.file_name().to_str().is_some_and(is_temp_name) {
+            let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            let list = if is_link { &mut links } else { &mut files };
+            list.push(entry.path());
         }
+    }
+    let mut removed = 0;
+    for file in files {
+        removed += u64::from(remove_file_if_stale(&file)?);
+    }
+    // What they lead to may be gone by now.
+    for link in links {
+        removed += u64::from(remove_link_if_stale(&link)?);
     }
     Ok(removed)
 }
 
-/// Links are left alone unless they are old: whose they are cannot be told.
+/// A link cannot be locked: whose it is cannot be told before it is old.
 const LINK_IS_OLD: std::time::Duration = std::time::Duration::from_secs(3600);
 
-fn remove_if_stale(path: &Path) -> Result<bool, FsError> {
-    let Ok(found) = path.symlink_metadata() else {
+/// Removes a link that is old, or of a trial whose other end is gone: its process removes the link
+/// first.
+fn remove_link_if_stale(path: &Path) -> Result<bool, FsError> {
+    let (Ok(found), Ok(target)) = (path.symlink_metadata(), std::fs::read_link(path)) else {
         return Ok(false);
     };
-    if found.is_symlink() {
-        let age = found.modified().ok().and_then(|made| made.elapsed().ok());
-        let old = age.is_some_and(|age| age > LINK_IS_OLD);
-        return if old {
-            deeds::remove_file(path).map(|()| true)
-        } else {
-            Ok(false)
-        };
+    let age = found.modified().ok().and_then(|made| made.elapsed().ok());
+    let old = age.is_some_and(|age| age > LINK_IS_OLD);
+    let name = target.file_name().and_then(std::ffi::OsStr::to_str);
+    let gone = target.is_absolute()
+        && name.is_some_and(is_temp_name)
+        && target.symlink_metadata().is_err();
+    if old || gone {
+        deeds::remove_file(path)?;
     }
+    Ok(old || gone)
+}
+
+fn remove_file_if_stale(path: &Path) -> Result<bool, FsError> {
     // It may be finished or removed at any moment by the process that it belongs to.
     let Ok(file) = system::open_shared(path) else {
         return Ok(false);

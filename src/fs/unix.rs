@@ -137,6 +137,13 @@ pub(super) fn stamp_at(path: &Path, follow: bool) -> io::Result<Stamp> {
     Ok(stamp(&found?))
 }
 
+/// Bytes of the file that take up room: a hole takes none, nor in a copy.
+pub(super) fn bytes_to_copy(path: &Path) -> io::Result<u64> {
+    let found = path.symlink_metadata()?;
+    // POSIX counts blocks of 512 bytes, whatever the file system's are.
+    Ok(found.len().min(found.blocks().saturating_mul(512)))
+}
+
 fn stamp(found: &Metadata) -> Stamp {
     Stamp {
         key: FileKey {

@@ -333,6 +333,11 @@ pub(super) fn stamp_of(file: &File) -> io::Result<Stamp> {
     })
 }
 
+/// Bytes that a copy of the file takes up: copies are never sparse here.
+pub(super) fn bytes_to_copy(path: &Path) -> io::Result<u64> {
+    Ok(stamp_at(path, false)?.len)
+}
+
 pub(super) fn stamp_at(path: &Path, follow: bool) -> io::Result<Stamp> {
     stamp_of(&open_to_look(path, follow)?)
 }

@@ -5,7 +5,9 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::{Map, Value};
 
 use crate::{
-    base::{Attributes, CanonicalId, ContentId, DiskId, FileTime, RelPath, VirtualSize},
+    base::{
+        Attributes, CanonicalId, ContentId, DiskId, FileTime, Patch, RelPath, VirtualSize, Write,
+    },
     formats::{DiskFormat, DiskKind},
 };
 
@@ -248,6 +250,16 @@ impl Residue {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Returns what is laid over the RefDisk to get the file.
+    #[must_use]
+    pub fn patch(&self) -> Patch {
+        let write = |run: &Run| Write::bytes(run.offset, run.bytes.as_slice());
+        if self.is_empty() {
+            return Patch::default();
+        }
+        Patch::single(self.0.iter().map(write).collect())
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
     staging::Staging,
 };
 use crate::{
-    base::{Attributes, ContentId, FileTime, Patch, RelPath, Run, Write},
+    base::{Attributes, ContentId, FileTime, Patch, RelPath, Run},
     fs::{
         self, ContentHasher, Entry, Existing, Finish, FsError, SourceFile, Stamp, TempFile, stream,
     },
@@ -283,10 +283,9 @@ impl Carrier<'_> {
 
     fn place_copy(&self, file: &PackedFile, waiting: &Path) -> Result<(), PackError> {
         let target = file.path.below(self.pack);
-        // It is the last pack's, or another try of this one's: see `check_names`.
-        fs::remove_file(&target)?;
         fs::set_times_and_attributes(waiting, file.modified, file.attributes)?;
-        match fs::rename_new(waiting, &target) {
+        // What may stand there is the last pack's, or another try of this one's: see `check_names`.
+        match fs::rename_over(waiting, &target) {
             Err(FsError::Io { source, .. }) if is_other_volume(&source) => {
                 self.copy_to(file, waiting, &target)
             }
@@ -301,7 +300,7 @@ impl Carrier<'_> {
         copy.finish(&Finish {
             modified: file.modified,
             attributes: file.attributes,
-            existing: Existing::Refuse,
+            existing: Existing::Replace,
         })?;
         Ok(())
     }
@@ -498,14 +497,10 @@ pub(super) fn put_back(
 
 /// What is laid over a RefDisk to get one of its occurrences.
 pub(super) fn residue_patch(file: &PackedFile) -> Patch {
-    let Place::Store { residue, .. } = &file.place else {
-        return Patch::default();
-    };
-    let runs = residue.0.iter();
-    Patch::single(
-        runs.map(|run| Write::bytes(run.offset, run.bytes.clone()))
-            .collect(),
-    )
+    match &file.place {
+        Place::Store { residue, .. } => residue.patch(),
+        Place::Pack => Patch::default(),
+    }
 }
 
 /// Gives the export's folder the time that it had before anything came or went in it.

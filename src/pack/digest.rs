@@ -16,12 +16,13 @@ use super::{
 };
 use crate::{
     base::{ByteRange, ContentId, Patch, Payload, ReadAt, Run},
-    formats::{CanonicalForm, canonical_form, store_form},
+    formats::{CanonicalForm, ParentPaths, canonical_form, relink, store_form},
     fs::{
-        CanonicalHasher, ContentHasher, FileKey, FsError, MaskCapture, PatchedHasher, Sink,
-        SourceFile, TempFile, stream,
+        CanonicalHasher, ContentHasher, FsError, MaskCapture, PatchedHasher, Sink, SourceFile,
+        TempFile, stream,
     },
     plan::{Digest, Identity, Lab, LabFile, Masked, Origin, Planner, Seen, StoreForm},
+    report::Code,
 };
 
 /// Reads the files of a lab.
@@ -96,10 +97,12 @@ impl Reader<'_> {
         files: Vec<(usize, Option<String>)>,
         shareable: bool,
     ) -> Result<Reads, PackError> {
-        let mut names: HashMap<(FileKey, Option<String>), Vec<usize>> = HashMap::new();
+        let mut names: HashMap<_, Vec<usize>> = HashMap::new();
         for (at, parent) in files {
-            if let Some(seen) = self.lab.files[at].seen() {
-                names.entry((seen.key, parent)).or_default().push(at);
+            let file = &self.lab.files[at];
+            if let Some(seen) = file.seen() {
+                let what = (seen.key, &file.relink, parent);
+                names.entry(what).or_default().push(at);
             }
         }
         let mut work: Vec<_> = names.into_iter().collect();
@@ -107,7 +110,7 @@ impl Reader<'_> {
         let found: Result<Vec<Vec<(usize, Read)>>, PackError> = work
             .into_par_iter()
             .with_max_len(1)
-            .map(|((_, parent), files)| self.read_twins(&files, parent.as_deref(), shareable))
+            .map(|((_, _, parent), files)| self.read_twins(&files, parent.as_deref(), shareable))
             .collect();
         Ok(found?.into_iter().flatten().collect())
     }
@@ -163,6 +166,10 @@ impl Reader<'_> {
         source: &SourceFile,
         shareable: bool,
     ) -> Option<Read> {
+        if file.relink.is_some() {
+            // What is remembered may be a copy that names its parent otherwise.
+            return None;
+        }
         let copies = self.copies.as_ref();
         let waiting = copies.and_then(|copies| copies.staging.recall(file, seen, shareable));
         let copied = waiting.is_some();
@@ -209,11 +216,7 @@ impl Reader<'_> {
             ),
             None => None,
         };
-        let target = copy
-            .as_mut()
-            .filter(|(_, cloned)| !cloned)
-            .map(|(copy, _)| copy);
-        let digest = digest(source, ask, target, self.run)?;
+        let digest = self.make(file, source, ask, copy.as_mut())?;
         let parent = ask.and_then(|ask| ask.form_name());
         let remembered = Remembered::of(*standing(file).1, &digest, parent);
         let copied = copy.is_some();
@@ -237,15 +240,63 @@ impl Reader<'_> {
         let file = &self.lab.files[at];
         let (place, seen) = standing(file);
         let source = open(place, seen, self.run)?;
-        let (mut copy, cloned) = copies
+        let mut copy = copies
             .staging
             .begin(&source, &file.path, for_store, self.run)?;
-        let target = if cloned { None } else { Some(&mut copy) };
-        let found = digest(&source, None, target, self.run)?;
+        let found = self.make(file, &source, None, Some(&mut copy))?;
         same(place, found.content, read.digest.content)?;
         copies
             .staging
-            .finish(copy, file, &read.remembered, for_store)
+            .finish(copy.0, file, &read.remembered, for_store)
+    }
+
+    /// Reads a file once, for everything that is asked, and into a copy that may have the bytes
+    /// already by block clone.
+    fn make(
+        &self,
+        file: &LabFile,
+        source: &SourceFile,
+        ask: Option<&Ask>,
+        copy: Option<&mut (TempFile, bool)>,
+    ) -> Result<Digest, PackError> {
+        match (&file.relink, copy) {
+            (Some(paths), copy) => self.relinked(file, paths, source, copy),
+            (None, Some((copy, false))) => digest(source, ask, Some(copy), self.run),
+            (None, _) => digest(source, ask, None, self.run),
+        }
+    }
+
+    /// As [`Self::make`], of the disk as it names its parent in the pack.
+    fn relinked(
+        &self,
+        file: &LabFile,
+        paths: &ParentPaths,
+        source: &SourceFile,
+        copy: Option<&mut (TempFile, bool)>,
+    ) -> Result<Digest, PackError> {
+        let patch = match relink(source, paths) {
+            Ok(patch) if patch.len_after(source.len()) == source.len() => patch,
+            Ok(_) => return Err(no_room(file, source, "it would have to grow")),
+            Err(error) => return Err(no_room(file, source, &error.to_string())),
+        };
+        let mut hasher = PatchedHasher::new(&patch, source.len());
+        match copy {
+            Some((copy, cloned)) => {
+                let mut sinks: Vec<&mut dyn Sink> = vec![&mut hasher];
+                if !*cloned {
+                    sinks.push(copy);
+                }
+                stream(source, &mut sinks, self.run)?;
+                copy.apply(&patch)?;
+            }
+            None => {
+                stream(source, &mut [&mut hasher], self.run)?;
+            }
+        }
+        Ok(Digest {
+            content: hasher.finish(),
+            identity: None,
+        })
     }
 
     /// Reads files again that are to be removed and were not read in this run.
@@ -265,6 +316,15 @@ fn standing(file: &LabFile) -> (&Path, &Seen) {
         Origin::Standing { at, seen } => (at, seen),
         Origin::Stored { .. } => unreachable!("only files that stand are read"),
     }
+}
+
+fn no_room(file: &LabFile, source: &SourceFile, why: &str) -> PackError {
+    let message = format!(
+        "`{}` cannot be made to name its parent from outside beside it: {why}",
+        file.path
+    );
+    let next = "put the parent into the export, and reconnect the disk with Set-VHD -ParentPath";
+    PackError::refuse(Code::Unsupported, source.path(), message, next)
 }
 
 /// Opens a file that must still look as it did.

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use super::{
     PackError, Packed, Request,
-    carry_out::Carrier,
+    carry_out::{Carrier, restore_root},
     digest::{Reader, Reads},
     earlier::{Stock, check_stock, keep_unknown, read_manifest},
     has_journal,
     journal::{self, Deed, Mode, Work},
     layout::LOCK,
+    next::next,
     preflight::{bytes_to_other_volume, check_apart, check_space},
-    quoted,
     recover::recover,
     seen::{self, Memory},
     shelf::Shelf,
@@ -34,10 +34,17 @@ pub(super) fn pack(request: &Request, export: &Path, run: &Run<'_>) -> Result<Pa
     loop {
         resumed |= recover(&root, &stock, request.dry_run, run)?.resumed;
         let made = Made::of(request, &root, &stock, run)?;
-        if request.dry_run || made.changes_nothing() {
+        if request.dry_run {
+            return made.packed(request, &root, &stock, resumed);
+        }
+        if made.changes_nothing() {
+            // A run that was killed before it had a journal may have left its beginning.
+            fs::remove_stale_temps(&root)?;
             return made.packed(request, &root, &stock, resumed);
         }
         let _lock = FolderLock::acquire(&root.join(LOCK), run)?;
+        // Until the journal has it, only the folder itself knows its time.
+        restore_root(&root, made.root)?;
         // Another process may have packed the same export while this one read it.
         if has_journal(&root)? || read_manifest(&root)? != made.earlier {
             continue;
@@ -73,6 +80,7 @@ impl Made {
                 .as_ref()
                 .map(|manifest| (manifest, stock.folder.as_path())),
             keep_broken: request.keep_broken,
+            include_external: false,
         };
         let survey = survey(&terms, run)?;
         let shelf = Shelf::open(stock, earlier.as_ref(), run)?;
@@ -173,12 +181,7 @@ impl Made {
         stock: &Stock,
         resumed: bool,
     ) -> Result<Packed, PackError> {
-        let next = if request.dry_run {
-            format!("labpack pack {}", quoted(root))
-        } else {
-            format!("labpack unpack {} <DEST>", quoted(root))
-        };
-        Ok(Packed {
+        let mut packed = Packed {
             exports: vec![root.to_owned()],
             pack: root.to_owned(),
             store: stock.folder.clone(),
@@ -189,9 +192,11 @@ impl Made {
             kept: self.plan.placed.len() as u64,
             savings: self.plan.savings.clone(),
             findings: self.survey.findings,
-            next,
+            next: String::new(),
             plan: request.dry_run.then_some(self.plan),
-        })
+        };
+        packed.next = next(request, &packed, stock);
+        Ok(packed)
     }
 }
 

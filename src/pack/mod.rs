@@ -23,6 +23,7 @@ mod error;
 mod in_place;
 mod journal;
 mod layout;
+mod next;
 mod others;
 mod outcome;
 mod output;
@@ -63,12 +64,12 @@ pub fn pack(request: &Request, run: &Run<'_>) -> Result<Outcome, PackError> {
             "name one",
         ));
     }
-    if request.include_external {
+    if request.include_external && request.output.is_none() {
         return Err(PackError::refuse(
             Code::ParentOutside,
             &request.exports[0],
-            "bringing parents from outside into the store is not possible in this version",
-            "copy the parent into the export, beside its child, and pack without --include-external",
+            "a child would have to name its parent from outside by another path, and in place no disk of the export is written to",
+            "pack into another folder with --output",
         ));
     }
     let mut packs = Vec::new();
@@ -96,14 +97,4 @@ fn tool() -> String {
 /// Tells whether somebody left a journal in `pack`.
 fn has_journal(pack: &Path) -> Result<bool, PackError> {
     Ok(fs::look(&pack.join(layout::JOURNAL))? != Entry::Missing)
-}
-
-/// A path as it would be typed.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    if text.contains(' ') {
-        format!("\"{text}\"")
-    } else {
-        text
-    }
 }

@@ -14,8 +14,8 @@ use super::{
     in_place::{absolute, index},
     journal::{self, Deed, Mode, Waiting, Work},
     layout::LOCK,
+    next::next,
     preflight::{check_apart, check_empty, check_lengths, check_space, names_in_use, streams_lost},
-    quoted,
     recover::recover,
     seen::{self, Memory},
     shelf::Shelf,
@@ -53,6 +53,7 @@ pub(super) fn pack(request: &Request, output: &Path, run: &Run<'_>) -> Result<Pa
         prefixed,
         earlier: None,
         keep_broken,
+        include_external: request.include_external,
     };
     let mut survey = survey(&terms, run)?;
     check_lengths(&pack, &survey.lab)?;
@@ -343,21 +344,18 @@ impl Job<'_> {
                 .is_some_and(|known| Some(&known.seen) == file.seen());
             !known && !expected.contains(at)
         });
-        new.map(|(_, file)| file.length).sum()
+        let bytes = |file: &LabFile| match &file.origin {
+            Origin::Standing { at, .. } => fs::bytes_to_copy(at).unwrap_or(file.length),
+            Origin::Stored { .. } => 0,
+        };
+        new.map(|(_, file)| bytes(file)).sum()
     }
 
     fn packed(self, plan: PackPlan, resumed: bool) -> Packed {
-        let pack = quoted(&self.pack);
-        let next = if self.request.dry_run {
-            let exports: Vec<String> = self.exports.iter().map(|path| quoted(path)).collect();
-            format!("labpack pack {} --output {pack}", exports.join(" "))
-        } else {
-            format!("labpack unpack {pack} <DEST>")
-        };
-        Packed {
+        let mut packed = Packed {
             exports: self.exports,
             pack: self.pack,
-            store: self.stock.folder,
+            store: self.stock.folder.clone(),
             resumed,
             totals: plan.manifest.totals.clone(),
             stored: plan.entries.len() as u64,
@@ -365,9 +363,11 @@ impl Job<'_> {
             kept: plan.placed.len() as u64,
             savings: plan.savings.clone(),
             findings: self.survey.findings,
-            next,
+            next: String::new(),
             plan: self.request.dry_run.then_some(plan),
-        }
+        };
+        packed.next = next(self.request, &packed, &self.stock);
+        packed
     }
 }
 

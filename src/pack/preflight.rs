@@ -10,7 +10,7 @@ use crate::{
     base::RelPath,
     export,
     fs::{self, Entry, FileKey, FsError},
-    plan::{Lab, Origin, PackPlan},
+    plan::{Lab, Origin, PackPlan, StoreEntry},
     report::{Code, Finding, Findings},
 };
 
@@ -161,5 +161,9 @@ pub(super) fn bytes_to_other_volume(
     if fs::volume(root)?.key == fs::volume(store)?.key {
         return Ok(0);
     }
-    Ok(plan.entries.iter().map(|entry| entry.seen.length).sum())
+    let bytes = |entry: &StoreEntry| {
+        let from = entry.from.below(root);
+        fs::bytes_to_copy(&from).unwrap_or(entry.seen.length)
+    };
+    Ok(plan.entries.iter().map(bytes).sum())
 }

@@ -15,7 +15,8 @@ pub struct Request {
     pub dry_run: bool,
     /// Carry VMs with broken chains along, untouched.
     pub keep_broken: bool,
-    /// Bring parents from outside of the exports into the store.
+    /// Bring parents from outside of the exports along; they are only read. Asks for `output`: in
+    /// the pack each child names such a parent beside itself.
     pub include_external: bool,
     /// Store parents that stand there only once, too.
     pub all_parents: bool,

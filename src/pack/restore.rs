@@ -181,7 +181,9 @@ impl<'a> Job<'a> {
         }
         let copies = job.shares.iter().map(|share| {
             let copies = share.missing.len() - usize::from(share.heir.is_some());
-            share.disk.length.saturating_mul(copies as u64)
+            let stored = stock.folder.join(&share.disk.file);
+            let bytes = fs::bytes_to_copy(&stored).unwrap_or(share.disk.length);
+            bytes.saturating_mul(copies as u64)
         });
         check_space(pack, copies.sum())?;
         Ok(job)

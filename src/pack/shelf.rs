@@ -119,20 +119,19 @@ impl Shelf {
             Finding::error(Code::DamagedRefDisk, &disk.file, message)
                 .next("put the RefDisk back from a copy; nothing that relies on it was removed")
         };
-        let now;
+        let made_since;
         let store = match &self.store {
             Some(store) => store,
-            // Another pack may have made the store since this one looked for it.
+            // Another lab may have brought the same RefDisk meanwhile.
             None => match Store::open(&self.folder, run) {
-                Ok(store) => {
-                    now = store;
-                    &now
-                }
                 Err(StoreError::NoStore { .. }) => {
                     let taken = fs::look(&self.folder.join(&disk.file))? != Entry::Missing;
                     return Ok(taken.then(|| named("it came from elsewhere")));
                 }
-                Err(error) => return Err(error.into()),
+                opened => {
+                    made_since = opened?;
+                    &made_since
+                }
             },
         };
         let shelved = self

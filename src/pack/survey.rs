@@ -5,6 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+mod external;
+
+use self::external::External;
 use super::{PackError, earlier};
 use crate::{
     base::{ContentId, DiskId, RelPath, Run},
@@ -26,6 +29,8 @@ pub(super) struct Terms<'a> {
     pub(super) earlier: Option<(&'a Manifest, &'a Path)>,
     /// Whether VMs whose chains are broken are carried along.
     pub(super) keep_broken: bool,
+    /// Whether parents from outside of the exports come along.
+    pub(super) include_external: bool,
 }
 
 /// A lab, and what was found about it.
@@ -145,6 +150,9 @@ struct Judged {
 impl Judged {
     fn of(sites: &[Site], terms: &Terms<'_>, run: &Run<'_>) -> Result<Self, PackError> {
         let mut disks = Neighbourhood::new(run.meter);
+        if terms.include_external {
+            disks.open_outside();
+        }
         for site in sites {
             let label = site.prefix.as_ref().map_or("", RelPath::as_str);
             disks.add(&site.inventory, label);
@@ -260,6 +268,9 @@ impl<'a> Draft<'a> {
         if let Some((manifest, store)) = self.terms.earlier {
             self.add_stored(manifest, store, findings)?;
         }
+        if self.terms.include_external {
+            External::new(&mut self).add_all(findings);
+        }
         let folders = self.folders()?;
         let parents = self.parents();
         let mut files: Vec<LabFile> = self
@@ -315,6 +326,8 @@ impl<'a> Draft<'a> {
             disk: info.map(|info| LabFile::facts(info)),
             parent: None,
             origin,
+            external: false,
+            relink: None,
         };
         let parent = node.map_or(Parent::None, |node| self.parent_of(node));
         self.paths.insert(at, path.clone());
@@ -386,6 +399,8 @@ impl<'a> Draft<'a> {
                     place,
                     digest: packed.digest,
                 },
+                external: false,
+                relink: None,
             },
             parent: facts.map_or(Parent::None, |facts| Parent::Path(facts.path.clone())),
         };

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     base::{Attributes, ContentId, DiskId, FileTime, RelPath},
-    formats::{DiskInfo, DiskKind},
+    formats::{DiskInfo, DiskKind, ParentPaths},
     fs::{FileKey, Stamp},
     manifest::{DiskFacts, Folder, Place, Role, Unknown},
 };
@@ -52,6 +52,12 @@ pub struct LabFile {
     pub parent: Option<usize>,
     /// Where its bytes are.
     pub origin: Origin,
+    /// It stands outside of the export, and comes along as if it had been exported with its
+    /// children.
+    pub external: bool,
+    /// How it is to name its parent in the pack, where the parent comes along from outside: the
+    /// paths in the file lead out of the export.
+    pub relink: Option<ParentPaths>,
 }
 
 /// Where the bytes of a file are before the pack.
@@ -146,12 +152,12 @@ impl Lab {
     }
 
     /// Tells whether a file may be shared by link: others depend on it, nothing will ever write
-    /// into it, and the same holds for all its ancestors.
+    /// into it, its locators stay as they are, and the same holds for all its ancestors.
     #[must_use]
     pub fn is_shareable(&self, file: usize) -> bool {
         std::iter::once(file)
             .chain(self.ancestors(file))
-            .all(|at| self.files[at].role == Role::Parent)
+            .all(|at| self.files[at].role == Role::Parent && self.files[at].relink.is_none())
     }
 
     /// Returns the shareable parents by level: those without a parent, their children, and so on.

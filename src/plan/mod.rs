@@ -24,5 +24,5 @@ pub use pack::{
 pub use parents::{Location, Roots};
 pub use unpack::{
     FileAction, FileRecord, FileSource, FileStep, Link, LinkAction, LinkKind, LinkRecord, LinkStep,
-    RefDiskAction, RefDiskStep, Standing, UnpackPlan, Wanted, vhdx_id,
+    Receipt, RefDiskAction, RefDiskStep, Standing, UnpackPlan, Wanted, vhdx_id,
 };

@@ -4,11 +4,13 @@
 //! [`UnpackPlan::meet`] then looks at what does stand there, and decides what is done to each.
 
 mod layout;
+mod receipt;
 mod standing;
 #[cfg(test)]
 mod tests;
 
 pub use layout::{Wanted, vhdx_id};
+pub use receipt::Receipt;
 pub use standing::{FileRecord, LinkRecord, Standing};
 
 use std::fmt;

@@ -134,6 +134,8 @@ codes! {
     MissingFile = "missing-file",
     /// A file's length or digest is not the one in the manifest.
     ContentDiffers = "content-differs",
+    /// No digest of the file's bytes is known.
+    NoDigest = "no-digest",
     /// A RefDisk is missing from the store.
     MissingRefDisk = "missing-refdisk",
     /// A RefDisk's bytes are not those its name stands for.

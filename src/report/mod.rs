@@ -6,9 +6,11 @@
 
 mod code;
 mod finding;
+mod quote;
 
 pub use code::{Code, Severity};
 pub use finding::{Finding, Findings};
+pub use quote::quoted;
 
 use std::fmt;
 

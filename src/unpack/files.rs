@@ -11,8 +11,8 @@ use rayon::prelude::*;
 use super::{
     UnpackError,
     job::{Job, Target},
+    memory::RunLog,
     places::Places,
-    receipt::RunLog,
     refdisks::{Shelf, parent_file},
 };
 use crate::{

@@ -2,15 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{UnpackError, files::Workshop, receipt::Intent};
+use super::{UnpackError, files::Workshop, memory::Intent};
 use crate::{
-    base::{Attributes, ContentId, Patch, Patched, ReadAt, Write},
+    base::{Attributes, ContentId, Patch, Patched, ReadAt},
     formats::{self, FormatError, ParentPaths},
     fs::{
         self, ContentHasher, Existing, Finish, FsError, PatchedHasher, Sink, SourceFile, Stamp,
         TempFile,
     },
-    manifest::Residue,
     plan::{FileRecord, FileSource, FileStep, RefDiskStep, Seen},
 };
 
@@ -76,7 +75,7 @@ impl<'a> Job<'a> {
         }
         for step in &self.clones {
             shop.run.go_on()?;
-            records.push(self.clone(&source, step, shop)?);
+            records.extend(self.clone(&source, step, shop)?);
         }
         Ok(records)
     }
@@ -198,12 +197,16 @@ impl<'a> Job<'a> {
         source: &SourceFile,
         step: &FileStep,
         shop: &Workshop<'_>,
-    ) -> Result<FileRecord, UnpackError> {
+    ) -> Result<Vec<FileRecord>, UnpackError> {
         let in_store = self.in_store.as_deref().unwrap_or(&self.source);
         let stored = SourceFile::open(in_store, shop.run.meter)?;
-        let target = Target::File(step);
-        let mut patch = self.as_packed(source, &stored)?;
-        let making = self.making(target, source, shop)?;
+        let making = self.making(Target::File(step), source, shop)?;
+        if stored.len() != self.length {
+            // There was no room for its parent's path, and the store's copy grew: the pack's, of
+            // which this is to be a copy, cannot be made of it.
+            return self.copy(source, &[making], shop);
+        }
+        let mut patch = self.as_packed(&stored)?;
         patch.then(making.patch.clone());
         let temp = TempFile::clone_of(&stored, &making.path, shop.run.meter)?;
         let no_clone = || UnpackError::NoClone {
@@ -212,23 +215,17 @@ impl<'a> Job<'a> {
         let mut temp = temp.ok_or_else(no_clone)?;
         let written = patch.is_empty().then_some(self.digest);
         temp.apply(&patch)?;
-        finish_file(step, temp, written, making.length(self.length), shop)
+        let record = finish_file(step, temp, written, making.length(self.length), shop)?;
+        Ok(vec![record])
     }
 
     /// Returns the change that takes back what naming the parent changed in the store's copy.
-    fn as_packed(&self, source: &SourceFile, stored: &SourceFile) -> Result<Patch, UnpackError> {
+    fn as_packed(&self, stored: &SourceFile) -> Result<Patch, UnpackError> {
         let Some(parent) = self.parent_file else {
             return Ok(Patch::default());
         };
-        if stored.len() == self.length {
-            // Store form depends on nothing that naming a parent changes.
-            return formats::store_form(stored, parent).map_err(|error| self.format(error));
-        }
-        // There was no room, and the copy grew: its paths lie where the pack's copy has data.
-        Err(self.format(FormatError::unsupported(
-            format!("the copy in the store, {} bytes long", stored.len()),
-            format!("a clone of a disk that was {} bytes long", source.len()),
-        )))
+        // Store form depends on nothing that naming a parent changes.
+        formats::store_form(stored, parent).map_err(|error| self.format(error))
     }
 }
 
@@ -268,7 +265,7 @@ impl<'a> Target<'a> {
             Self::File(FileStep {
                 source: FileSource::Store { residue, .. },
                 ..
-            }) => as_patch(residue),
+            }) => residue.patch(),
             Self::File(_) | Self::RefDisk(_) => Patch::default(),
         }
     }
@@ -279,14 +276,6 @@ impl<'a> Target<'a> {
             Self::RefDisk(step) => step.parent.as_ref(),
         }
     }
-}
-
-fn as_patch(residue: &Residue) -> Patch {
-    let write = |run: &crate::manifest::Run| Write::bytes(run.offset, run.bytes.as_slice());
-    if residue.is_empty() {
-        return Patch::default();
-    }
-    Patch::single(residue.0.iter().map(write).collect())
 }
 
 impl Making<'_> {

@@ -5,7 +5,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{UnpackError, places::Places, receipt::RunLog};
+use super::{UnpackError, memory::RunLog, places::Places};
 use crate::{
     base::{ContentId, RelPath, Run},
     fs::{self, Entry},

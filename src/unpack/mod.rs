@@ -1,7 +1,7 @@
 //! Brings a pack to a host, and links every VM to its parents.
 //!
 //! First everything that could go wrong is asked (`preflight`): the pack is held against its
-//! manifest, the destination against the receipt of the last run (`receipt`, `probe`), the ways of
+//! manifest, the destination against the receipt of the last run (`memory`, `probe`), the ways of
 //! linking are tried (`ways`). What comes out is a plan, which `--dry-run` shows. Then files and
 //! RefDisks are copied, each source read once (`files`, `job`), links are made (`links`), the
 //! receipt and `import-vms.ps1` are written, and every chain is followed where it is now.
@@ -15,11 +15,11 @@ mod files;
 mod import_script;
 mod job;
 mod links;
+mod memory;
 mod outcome;
 mod places;
 mod preflight;
 mod probe;
-mod receipt;
 mod refdisks;
 mod request;
 mod vm_access;
@@ -31,7 +31,6 @@ mod tests;
 
 pub use error::UnpackError;
 pub use outcome::{Counts, Outcome, VmAccess};
-pub use receipt::Receipt;
 pub use request::{LinkMode, ParseLinkModeError, Request};
 
 use std::{
@@ -40,8 +39,8 @@ use std::{
 };
 
 use self::{
+    memory::Memory,
     places::Places,
-    receipt::Memory,
     work::{Scene, Work},
 };
 use crate::{

@@ -31,8 +31,8 @@ pub struct Outcome {
     pub findings: Findings,
     /// Bytes moved.
     pub io: IoTotals,
-    /// How long it took.
-    pub elapsed_seconds: f64,
+    /// How long it took, in seconds.
+    pub seconds: f64,
     /// On Windows, the right of VMs to read the RefDisks; absent where no disk is shared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vm_access: Option<VmAccess>,

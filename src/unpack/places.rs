@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Request, UnpackError, receipt::Memory};
+use super::{Request, UnpackError, memory::Memory};
 use crate::{
     base::{ContentId, RelPath},
     fs::{self, Entry},

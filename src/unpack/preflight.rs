@@ -5,9 +5,9 @@ use std::{collections::HashMap, path::Path};
 use super::{
     Request, UnpackError,
     links::LinkTargets,
+    memory::Memory,
     places::Places,
     probe::{Probe, adopt, check_folders},
-    receipt::Memory,
     refdisks::Stock,
     ways::{self, Way},
 };
@@ -16,7 +16,7 @@ use crate::{
     export::streams_lost,
     fs::{self, Entry, Volume},
     manifest::{self, Manifest, Place},
-    plan::{FileSource, Link, RefDiskAction, Roots, UnpackPlan, Wanted},
+    plan::{FileSource, FileStep, Link, RefDiskAction, Roots, UnpackPlan, Wanted},
     report::{Code, Finding, Findings},
     store::JOURNAL_NAME,
 };
@@ -50,6 +50,24 @@ impl Ground<'_> {
         let standing = probe.standing(&plan)?;
         plan.meet(&standing, self.reset);
         Ok(plan)
+    }
+
+    /// Bytes that a file takes up once it is copied. One that is not there has its finding.
+    fn bytes_of(&self, step: &FileStep) -> u64 {
+        match &step.source {
+            FileSource::Pack => {
+                let source = step.path.below(&self.places.pack);
+                fs::bytes_to_copy(&source).unwrap_or(step.length)
+            }
+            FileSource::Store { ref_disk, .. } => self.bytes_of_ref_disk(ref_disk),
+        }
+    }
+
+    fn bytes_of_ref_disk(&self, id: &ContentId) -> u64 {
+        self.manifest.ref_disk(id).map_or(0, |disk| {
+            let source = self.places.ref_disk(self.manifest, disk, &self.names);
+            fs::bytes_to_copy(&source).unwrap_or(disk.length)
+        })
     }
 
     fn wanted(&self, link: Link) -> UnpackPlan {
@@ -119,7 +137,7 @@ pub(super) fn check(
     let Way { plan, why, clones } = ways::choose(request.link, &ground, &stock)?;
     findings.extend(plan.findings.0.iter().cloned());
     check_folders(places, &plan, &mut findings)?;
-    check_volumes(places, &plan, clones, &mut findings)?;
+    check_volumes(&ground, &plan, clones, &mut findings)?;
     check_lengths(&roots, &plan, &mut findings);
     if findings.any_error() {
         return Err(UnpackError::Refused(findings));
@@ -215,11 +233,10 @@ struct Load {
 }
 
 impl Load {
-    fn add(&mut self, length: u64, cloned: bool) {
+    /// Adds a file of that length, of which so many bytes take up room.
+    fn add(&mut self, length: u64, bytes: u64) {
         self.longest = self.longest.max(length);
-        if !cloned {
-            self.bytes = self.bytes.saturating_add(length);
-        }
+        self.bytes = self.bytes.saturating_add(bytes);
     }
 
     fn check(&self, volume: &Volume, path: &Path, findings: &mut Findings) {
@@ -256,28 +273,33 @@ fn no_place_for_disks(volume: &Volume, path: &Path) -> Finding {
 }
 
 fn check_volumes(
-    places: &Places,
+    ground: &Ground<'_>,
     plan: &UnpackPlan,
     clones: bool,
     findings: &mut Findings,
 ) -> Result<(), UnpackError> {
+    let places = ground.places;
     let store = places.store();
     let (of_dest, of_store) = (fs::volume(&places.dest)?, fs::volume(&store)?);
     let from_pack = clones && fs::volume(&places.pack)?.key == of_dest.key;
     let (mut to_dest, mut to_store) = (Load::default(), Load::default());
     for step in plan.files.iter().filter(|step| step.action.writes()) {
         let stored = matches!(step.source, FileSource::Store { .. });
-        to_dest.add(
-            step.length,
-            from_pack || (stored && plan.link == Link::Reflink),
-        );
+        let cloned = from_pack || (stored && plan.link == Link::Reflink);
+        let bytes = if cloned { 0 } else { ground.bytes_of(step) };
+        to_dest.add(step.length, bytes);
     }
     for step in plan
         .ref_disks
         .iter()
         .filter(|step| step.action == RefDiskAction::Write)
     {
-        to_store.add(step.length, from_pack);
+        let bytes = if from_pack {
+            0
+        } else {
+            ground.bytes_of_ref_disk(&step.id)
+        };
+        to_store.add(step.length, bytes);
     }
     if of_dest.key == of_store.key {
         to_dest.bytes = to_dest.bytes.saturating_add(to_store.bytes);

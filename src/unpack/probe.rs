@@ -8,8 +8,8 @@ use std::{
 use super::{
     UnpackError,
     links::LinkTargets,
+    memory::{Intent, Memory},
     places::Places,
-    receipt::{Intent, Memory},
 };
 use crate::{
     base::{RelPath, Run},

@@ -6,21 +6,20 @@ use std::{
 };
 
 use super::{
-    Counts, Outcome, Receipt, Request, UnpackError,
+    Counts, Outcome, Request, UnpackError,
     files::{self, Workshop},
     import_script, links,
+    memory::{self, Memory, RunLog},
     places::Places,
     preflight::Ready,
-    probe,
-    receipt::{Memory, RunLog},
-    vm_access,
+    probe, vm_access,
 };
 use crate::{
     base::{RelPath, Run},
     export::examine,
     fs::{self, Entry},
     manifest::Manifest,
-    plan::{FileRecord, LinkRecord, UnpackPlan},
+    plan::{FileRecord, LinkRecord, Receipt, UnpackPlan},
     report::{Code, Finding, Findings},
 };
 
@@ -63,7 +62,7 @@ impl Scene<'_> {
             plan: None,
             findings,
             io: self.run.meter.totals(),
-            elapsed_seconds: self.start.elapsed().as_secs_f64(),
+            seconds: self.start.elapsed().as_secs_f64(),
             next: None,
         }
     }
@@ -212,7 +211,7 @@ impl Work<'_> {
                 receipt.links.push(link.clone());
             }
         }
-        receipt.write(&places.dest)
+        memory::write_receipt(&receipt, &places.dest)
     }
 
     /// Follows every chain where it is now.

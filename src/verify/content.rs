@@ -1,144 +1,219 @@
-//! Reads files again, and holds their bytes against their digests.
+//! Reads files again, each once, and holds their bytes against everything that is known of them.
 
-use std::{io, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
 
 use rayon::prelude::*;
 
 use super::ContentTotals;
 use crate::{
-    base::{ContentId, Run},
-    export::{DiskFault, PackView},
-    fs::{ContentHasher, FsError, SourceFile, stamp, stream},
-    manifest::Place,
+    base::{ContentId, Patch, Run},
+    export::DiskFault,
+    formats,
+    fs::{FsError, PatchedHasher, Sink, SourceFile, stamp, stream},
     report::{Code, Finding, Findings},
 };
 
-/// A file that is to have certain bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expected {
-    /// Where it is.
-    pub file: PathBuf,
-    /// How findings call it.
-    pub shown: String,
-    /// BLAKE3 of its bytes.
-    pub digest: ContentId,
-    /// The code of the finding if it has others.
-    pub code: Code,
-}
-
 /// What reading files came to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Checked {
+pub(super) struct Checked {
     /// How many, and how many are not as they should be.
-    pub totals: ContentTotals,
-    /// One finding for each that is not.
-    pub findings: Findings,
+    pub(super) totals: ContentTotals,
+    /// What is wrong.
+    pub(super) findings: Findings,
 }
 
-/// Reads every file of the packs that the manifests give a digest for, and every RefDisk once.
-/// Files that are missing are found before ([`examine`](crate::export::examine)).
-///
-/// # Errors
-/// When the user stops the work. A file that cannot be read is a finding.
-pub fn of_packs(packs: &[PackView], run: &Run<'_>) -> Result<Checked, FsError> {
-    let mut files: Vec<Expected> = packs.iter().flat_map(of_pack).collect();
-    files.sort_by(|a, b| a.file.cmp(&b.file));
-    // Packs that share a store name the same RefDisks.
-    files.dedup();
-    check(&files, run)
+/// The files to be read. Packs and labs that share a store name the same RefDisks: each is read
+/// once.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    files: BTreeMap<PathBuf, Expected>,
 }
 
-/// Reads the files that an unpack wrote, and compares them with what its receipt says.
-///
-/// # Errors
-/// When the user stops the work. A file that cannot be read, or is gone, is a finding.
-pub fn of_unpacked(
-    files: impl IntoIterator<Item = (PathBuf, ContentId)>,
-    run: &Run<'_>,
-) -> Result<Checked, FsError> {
-    let expected = |(file, digest): (PathBuf, ContentId)| Expected {
-        shown: file.display().to_string(),
-        file,
-        digest,
-        code: Code::ContentDiffers,
-    };
-    check(&files.into_iter().map(expected).collect::<Vec<_>>(), run)
+/// A file, and what its bytes are to show.
+#[derive(Debug)]
+struct Expected {
+    shown: String,
+    /// For a mid-chain RefDisk, the file name of its parent that its id was made with: whatever
+    /// paths the file holds just now, it counts as naming its parent so.
+    parent_file: Option<String>,
+    wants: Vec<Want>,
 }
 
-fn of_pack(pack: &PackView) -> impl Iterator<Item = Expected> + '_ {
-    let packed = pack
-        .manifest
-        .files()
-        .filter(|file| file.place == Place::Pack);
-    let files = packed.filter_map(|file| {
-        let path = file.path.below(&pack.root);
-        // What is missing has its finding already.
-        pack.has(&file.path).then(|| Expected {
-            file: path,
-            shown: file.path.to_string(),
-            digest: file.digest,
-            code: Code::ContentDiffers,
-        })
-    });
-    let ref_disks = pack.manifest.ref_disks.iter().filter_map(|disk| {
-        Some(Expected {
-            file: pack.stored.get(&disk.id)?.clone(),
-            shown: disk.file.clone(),
-            digest: disk.id,
-            code: Code::DamagedRefDisk,
-        })
-    });
-    files.chain(ref_disks)
+/// Bytes that a file, or what is made of it, is to have.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Want {
+    /// How a finding calls it.
+    pub(super) shown: String,
+    /// What is laid over the file.
+    pub(super) residue: Patch,
+    /// BLAKE3 of the bytes.
+    pub(super) digest: ContentId,
+    /// The code of the finding if they are others.
+    pub(super) code: Code,
 }
 
-fn check(files: &[Expected], run: &Run<'_>) -> Result<Checked, FsError> {
-    run.progress
-        .begin("reading", files.len() as u64, total(files));
-    let found = files.par_iter().map(|file| compare(file, run));
-    let found = found.collect::<Result<Vec<_>, FsError>>();
-    run.progress.end();
-    let findings: Vec<_> = found?.into_iter().flatten().collect();
-    Ok(Checked {
-        totals: ContentTotals {
-            files: files.len() as u64,
-            differing: findings.len() as u64,
-        },
-        findings: Findings(findings),
-    })
-}
+impl Reading {
+    /// Adds a file that is to have this digest.
+    pub(super) fn file(&mut self, file: PathBuf, shown: String, digest: ContentId) {
+        self.expect(
+            &file,
+            &shown,
+            None,
+            Want {
+                shown: shown.clone(),
+                residue: Patch::default(),
+                digest,
+                code: Code::ContentDiffers,
+            },
+        );
+    }
 
-fn total(files: &[Expected]) -> u64 {
-    let len = |file: &Expected| stamp(&file.file).map_or(0, |stamp| stamp.len);
-    files.iter().map(len).fold(0, u64::saturating_add)
-}
+    /// Adds a RefDisk. `parent_file` is given for a mid-chain disk.
+    pub(super) fn ref_disk(
+        &mut self,
+        file: &Path,
+        shown: &str,
+        id: ContentId,
+        parent_file: Option<&str>,
+    ) {
+        self.expect(
+            file,
+            shown,
+            parent_file,
+            Want {
+                shown: shown.to_owned(),
+                residue: Patch::default(),
+                digest: id,
+                code: Code::DamagedRefDisk,
+            },
+        );
+    }
 
-fn compare(file: &Expected, run: &Run<'_>) -> Result<Option<Finding>, FsError> {
-    run.progress.file(&file.shown);
-    match digest(file, run) {
-        Ok(digest) if digest == file.digest => Ok(None),
-        Ok(digest) => {
-            let message = format!("its bytes are {digest}, expected {}", file.digest);
-            Ok(Some(
-                Finding::error(file.code, &file.shown, message)
-                    .next("copy the file again from where the lab was packed"),
-            ))
+    /// Adds something that is made of a RefDisk that was added.
+    pub(super) fn made_of(&mut self, ref_disk: &Path, want: Want) {
+        if let Some(expected) = self.files.get_mut(ref_disk) {
+            expected.wants.push(want);
         }
-        Err(FsError::Cancelled(cancelled)) => Err(cancelled.into()),
-        Err(error) => Ok(Some(unreadable(file, &error))),
+    }
+
+    fn expect(&mut self, file: &Path, shown: &str, parent_file: Option<&str>, want: Want) {
+        let expected = self
+            .files
+            .entry(file.to_owned())
+            .or_insert_with(|| Expected {
+                shown: shown.to_owned(),
+                parent_file: parent_file.map(ToOwned::to_owned),
+                wants: Vec::new(),
+            });
+        if !expected.wants.contains(&want) {
+            expected.wants.push(want);
+        }
+    }
+
+    /// Reads every file.
+    ///
+    /// # Errors
+    /// When the user stops the work. A file that cannot be read, or is gone, is a finding.
+    pub(super) fn check(&self, run: &Run<'_>) -> Result<Checked, FsError> {
+        let len = |file: &PathBuf| stamp(file).map_or(0, |stamp| stamp.len);
+        let bytes = self.files.keys().map(len).fold(0, u64::saturating_add);
+        run.progress
+            .begin("reading", self.files.len() as u64, bytes);
+        let found = self
+            .files
+            .par_iter()
+            .map(|(path, file)| file.check(path, run));
+        let found = found.collect::<Result<Vec<_>, FsError>>();
+        run.progress.end();
+        let found = found?;
+        Ok(Checked {
+            totals: ContentTotals {
+                files: self.files.len() as u64,
+                differing: found.iter().filter(|findings| !findings.is_empty()).count() as u64,
+            },
+            findings: Findings(found.into_iter().flatten().collect()),
+        })
     }
 }
 
-fn digest(file: &Expected, run: &Run<'_>) -> Result<ContentId, FsError> {
-    let source = SourceFile::open(&file.file, run.meter)?;
-    let mut hasher = ContentHasher::new();
-    stream(&source, &mut [&mut hasher], run)?;
-    Ok(hasher.finish())
+impl Expected {
+    fn check(&self, path: &Path, run: &Run<'_>) -> Result<Vec<Finding>, FsError> {
+        run.go_on()?;
+        run.progress.file(&self.shown);
+        match self.digests(path, run) {
+            Ok(Ok(digests)) => Ok(self.differing(&digests)),
+            Ok(Err(why)) => {
+                let damaged = Finding::error(Code::DamagedRefDisk, &self.shown, why);
+                Ok(vec![damaged.next(COPY_AGAIN)])
+            }
+            Err(FsError::Cancelled(cancelled)) => Err(cancelled.into()),
+            Err(error) => Ok(vec![unreadable(&self.shown, &error)]),
+        }
+    }
+
+    /// Returns the digest of everything that is made of the file; as text, why it is no RefDisk.
+    fn digests(
+        &self,
+        path: &Path,
+        run: &Run<'_>,
+    ) -> Result<Result<Vec<ContentId>, String>, FsError> {
+        let source = SourceFile::open(path, run.meter)?;
+        let stored = match self.parent_file.as_deref() {
+            Some(parent) => match formats::store_form(&source, parent) {
+                Ok(patch) => patch,
+                // It was understood when it was packed.
+                Err(error) => return Ok(Err(error.to_string())),
+            },
+            None => Patch::default(),
+        };
+        let patches: Vec<_> = self.wants.iter().map(|want| over(&stored, want)).collect();
+        let len = source.opened().len;
+        let hashers = patches.iter().map(|patch| PatchedHasher::new(patch, len));
+        let mut hashers: Vec<_> = hashers.collect();
+        let mut sinks: Vec<_> = hashers.iter_mut().map(|h| h as &mut dyn Sink).collect();
+        stream(&source, &mut sinks, run)?;
+        Ok(Ok(hashers.into_iter().map(PatchedHasher::finish).collect()))
+    }
+
+    /// What is made of a file that is itself damaged needs no finding of its own.
+    fn differing(&self, digests: &[ContentId]) -> Vec<Finding> {
+        let pairs = self.wants.iter().zip(digests);
+        let mut differing = pairs.filter(|(want, found)| want.digest != **found);
+        let first = differing.next();
+        let file_itself = first.is_some_and(|(want, _)| want.residue.is_empty());
+        let rest = differing.filter(|_| !file_itself);
+        first.into_iter().chain(rest).map(difference).collect()
+    }
 }
 
-fn unreadable(file: &Expected, error: &FsError) -> Finding {
+const COPY_AGAIN: &str = "copy the file again from where the lab was packed";
+
+fn over(stored: &Patch, want: &Want) -> Patch {
+    let mut patch = stored.clone();
+    patch.then(want.residue.clone());
+    patch
+}
+
+fn difference((want, found): (&Want, &ContentId)) -> Finding {
+    let expected = want.digest;
+    if want.residue.is_empty() {
+        let message = format!("its bytes are {found}, expected {expected}");
+        return Finding::error(want.code, &want.shown, message).next(COPY_AGAIN);
+    }
+    let message =
+        format!("with its residue the RefDisk gives {found}, expected {expected} as it was packed");
+    Finding::error(want.code, &want.shown, message)
+        .next("copy labpack.json again from where the lab was packed")
+}
+
+fn unreadable(shown: &str, error: &FsError) -> Finding {
     if matches!(error, FsError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound) {
-        return Finding::error(Code::MissingFile, &file.shown, "is not there any more")
+        return Finding::error(Code::MissingFile, shown, "is not there any more")
             .next("unpack again; that brings back what is missing");
     }
-    DiskFault::from(error).finding(&file.shown)
+    DiskFault::from(error).finding(shown)
 }

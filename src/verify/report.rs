@@ -44,17 +44,36 @@ pub struct ContentTotals {
     pub differing: u64,
 }
 
+impl Chains {
+    /// Counts every chain once: by its leaf, or, where disks are each other's ancestors and none
+    /// is a leaf, by its circle.
+    fn of(disks: &[ExaminedDisk]) -> Self {
+        let mut chains = Self::default();
+        let mut counted = vec![false; disks.len()];
+        let (leaves, others): (Vec<_>, Vec<_>) =
+            (0..disks.len()).partition(|&at| disks[at].role.is_leaf());
+        for start in leaves.into_iter().chain(others) {
+            let is_leaf = disks[start].role.is_leaf();
+            if counted[start] && !is_leaf {
+                continue;
+            }
+            let mut next = Some(start);
+            while let Some(at) = next.filter(|&at| !std::mem::replace(&mut counted[at], true)) {
+                next = disks[at].parent;
+            }
+            if disks[start].broken {
+                chains.broken += 1;
+            } else if is_leaf {
+                chains.ok += 1;
+            }
+        }
+        chains
+    }
+}
+
 impl VerifyReport {
     pub(super) fn of(examination: Examination, content: Option<Checked>, run: &Run<'_>) -> Self {
-        let mut chains = Chains::default();
-        for leaf in examination.leaves() {
-            let count = if leaf.broken {
-                &mut chains.broken
-            } else {
-                &mut chains.ok
-            };
-            *count += 1;
-        }
+        let chains = Chains::of(&examination.disks);
         let mut findings = examination.findings;
         let content = content.map(|checked| {
             findings.extend(checked.findings.0);

@@ -8,14 +8,22 @@
 
 mod support;
 
+mod command;
 mod counters;
 mod cross_readers;
 mod exports;
+mod external;
+#[cfg(unix)] // it sends signals
+mod odd_ends;
 mod odd_input;
+mod odd_runs;
 mod pack_again;
 mod pack_in_place;
 mod pack_output;
 mod pack_stopped;
+mod sharing;
 mod stores;
+mod unpack_stopped;
+mod verify_content;
 #[cfg(unix)] // it mounts volumes, which takes loop devices
 mod volumes;

@@ -12,7 +12,7 @@ use std::{
 use labpack::{
     formats::DiskFormat,
     fs::seam,
-    pack::{self, PackError, Request, RestoreRequest},
+    pack::{self, Request, RestoreRequest},
 };
 
 use crate::{
@@ -30,10 +30,10 @@ const EVERY: [(DiskFormat, usize); 2] = if cfg!(windows) {
 
 /// Runs `work` on what `prepare` lays out, and stops it before its n-th step below the folder,
 /// for one n in `every`, until it comes through; `check` sees the folder after each stop.
-fn stop_everywhere(
+pub(crate) fn stop_everywhere<E>(
     every: usize,
     prepare: impl Fn(&Path),
-    work: impl Fn(&Path) -> Result<(), PackError>,
+    work: impl Fn(&Path) -> Result<(), E>,
     check: impl Fn(&Path, u64),
 ) -> u64 {
     for last in (1..).step_by(every) {

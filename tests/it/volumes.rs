@@ -301,3 +301,62 @@ fn an_in_place_pack_refuses_a_store_on_a_full_volume_before_anything_is_changed(
     assert_eq!(tree(&export), before);
     assert_eq!(names(&volume.path()).len(), 1, "something was left");
 }
+
+#[test]
+fn holes_need_no_room_at_the_destination() {
+    let Some(volume) = Mounted::tmpfs(32) else {
+        return;
+    };
+    let scratch = tempfile::tempdir().unwrap();
+    let export = scratch.path().join("Lab");
+    labs::on_one_parent(&export, DiskFormat::Vhdx, 2);
+    // As much as the guest may use some day, of which it uses none.
+    for vm in ["VM 01", "VM 02"] {
+        let disk = std::fs::File::create(export.join(vm).join("data.raw")).unwrap();
+        disk.set_len(200 * MIB).unwrap();
+    }
+    let (pack, dest) = (volume.path().join("pack"), volume.path().join("dest"));
+    verbs::pack(&verbs::to(&export, &pack));
+    verbs::unpack(&verbs::by(LinkMode::Hardlink, &pack, &dest));
+    verbs::must_verify(&dest, None, 2);
+    for vm in ["VM 01", "VM 02"] {
+        let len = std::fs::metadata(dest.join(vm).join("data.raw"))
+            .unwrap()
+            .len();
+        assert_eq!(len, 200 * MIB);
+    }
+}
+
+#[test]
+fn a_disk_whose_copy_in_the_store_had_to_grow_is_copied_where_it_cannot_be_cloned() {
+    let Some(volume) = Mounted::btrfs() else {
+        return;
+    };
+    let scratch = tempfile::tempdir().unwrap();
+    let (export, pack) = (lab(scratch.path()), volume.path().join("pack"));
+    verbs::pack(&verbs::to(&export, &pack));
+    let dest = volume.path().join("dest");
+    // So long a path finds no room where a VHD keeps its parent's.
+    let windows_dest = Some(format!(r"D:\{}", vec!["classroom"; 300].join(r"\")));
+    let request = Request {
+        windows_dest,
+        ..verbs::by(LinkMode::Reflink, &pack, &dest)
+    };
+    verbs::unpack(&request);
+    let lengths = |root: &Path| {
+        let disks = walkdir::WalkDir::new(root).into_iter().flatten();
+        let middle = disks.filter(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            name.starts_with("Patched") && name.ends_with(".vhd")
+        });
+        middle
+            .map(|entry| entry.metadata().unwrap().len())
+            .collect::<BTreeSet<_>>()
+    };
+    let (packed, unpacked) = (
+        lengths(&pack.join("RefDisk")),
+        lengths(&dest.join("RefDisk")),
+    );
+    assert!(unpacked > packed, "{packed:?} did not grow: {unpacked:?}");
+    verbs::must_verify(&dest, None, LEAVES);
+}

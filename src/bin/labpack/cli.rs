@@ -35,7 +35,7 @@ pub(crate) struct Global {
     /// Say only what is wrong
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
-    /// Say more; twice, log what is done to each file
+    /// Say more: notes, and each chain that is good; twice, log each file at work
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
     /// When to use colours (`auto` heeds NO_COLOR)
@@ -104,10 +104,12 @@ pub(crate) struct Pack {
     /// Folders of exported VMs, or one exported VM
     #[arg(required = true, value_name = "EXPORT")]
     pub(crate) exports: Vec<PathBuf>,
-    /// Write the pack into this folder and only read the export; without it, pack in place
+    /// Write one pack of all exports into this folder, and only read them; without it, each export
+    /// is packed in place
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
-    /// Keep RefDisks in this store, which several labs may share, instead of in the pack
+    /// Keep RefDisks in this store, which several labs may share, instead of in the pack; parents
+    /// that stand only once enter it too
     #[arg(short, long, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
     /// Say what would be done and change nothing
@@ -116,7 +118,8 @@ pub(crate) struct Pack {
     /// Pack the healthy VMs and carry those with broken chains along untouched
     #[arg(long)]
     pub(crate) keep_broken: bool,
-    /// Bring parents from outside of the export into the store
+    /// Bring parents from outside of the export into the store (this version cannot yet, and
+    /// refuses with what to do)
     #[arg(long)]
     pub(crate) include_external: bool,
     /// Put parents that stand there only once into the store too
@@ -132,13 +135,14 @@ pub(crate) struct Unpack {
     /// Where the VM folders go
     #[arg(value_name = "DEST")]
     pub(crate) dest: PathBuf,
-    /// Where the RefDisks go, or are already [default: DEST/RefDisk]
+    /// Where the RefDisks go, or are already [default: where the last unpack to DEST put them,
+    /// else DEST/RefDisk]
     #[arg(short, long, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
     /// How each VM gets at its parents
     #[arg(short, long, value_enum, default_value_t, value_name = "MODE")]
     pub(crate) link: LinkMode,
-    /// Put disks that have been used since back to how they were packed
+    /// Put files that have been used since back to how they were packed
     #[arg(long)]
     pub(crate) reset: bool,
     /// Say what would be done and change nothing
@@ -174,7 +178,8 @@ pub(crate) enum LinkMode {
 
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
-    /// The pack: a folder with a `labpack.json` that was packed in place
+    /// The pack: a folder with a `labpack.json`. One that was made with --output becomes a copy of
+    /// the export
     #[arg(value_name = "PACK")]
     pub(crate) pack: PathBuf,
     /// Where its RefDisks are, if in a shared store
@@ -190,7 +195,7 @@ pub(crate) struct Verify {
     /// Folders, packs or single disks
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
-    /// Read every file of a pack again and compare it with the manifest
+    /// Read every file of a pack again and compare it with its `labpack.json`
     #[arg(long)]
     pub(crate) content: bool,
     /// A shared store in which parents may be

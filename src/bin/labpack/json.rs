@@ -1,14 +1,17 @@
 //! The one document that `--json` prints.
 //!
-//! Every document has `command`, `version`, `exit_code` and `findings`; a command that did not
-//! finish adds `error` and `causes`, one that did its own fields, which are those of the
-//! library's answer.
+//! Every document has `command`, `version`, `exit_code`, `seconds` and `findings`; a command that did not
+//! finish adds `error`, `causes` and, where it can be said, `next_step`; one that did its own
+//! fields, which are those of the library's answer.
+
+use std::time::Duration;
 
 use labpack::report::Findings;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
+    advice::advice,
     answer::{Answer, Failure},
     exit::Exit,
 };
@@ -19,39 +22,49 @@ struct Document<'a> {
     version: &'static str,
     exit_code: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
+    seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     causes: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_step: Option<&'static str>,
     findings: &'a Findings,
     #[serde(flatten)]
     body: Map<String, Value>,
 }
 
 /// The document of a command that finished.
-pub(crate) fn of_answer(command: &str, answer: &Answer) -> String {
+pub(crate) fn of_answer(command: &str, answer: &Answer, took: Duration) -> String {
     let mut body = answer.body.clone();
     // The document's own list holds all findings, also those told of single disks.
     body.remove("findings");
+    // One clock for all commands, and not a second one of the library's.
+    body.remove("seconds");
     print(&Document {
         command,
         version: env!("CARGO_PKG_VERSION"),
         exit_code: answer.exit().code(),
+        seconds: Some(took.as_secs_f64()),
         error: None,
         causes: None,
+        next_step: None,
         findings: &answer.findings,
         body,
     })
 }
 
 /// The document of a command that did not.
-pub(crate) fn of_failure(command: &str, failure: &Failure) -> String {
+pub(crate) fn of_failure(command: &str, failure: &Failure, took: Duration) -> String {
     let causes = failure.error.chain().skip(1).map(ToString::to_string);
     print(&Document {
         command,
         version: env!("CARGO_PKG_VERSION"),
         exit_code: failure.exit.code(),
+        seconds: Some(took.as_secs_f64()),
         error: Some(failure.error.to_string()),
         causes: Some(causes.collect()),
+        next_step: advice(&failure.error),
         findings: &failure.findings,
         body: Map::new(),
     })
@@ -65,8 +78,10 @@ pub(crate) fn of_usage(error: &clap::Error) -> String {
         command: "",
         version: env!("CARGO_PKG_VERSION"),
         exit_code: Exit::Usage.code(),
+        seconds: None,
         error: Some(text.to_owned()),
         causes: Some(Vec::new()),
+        next_step: None,
         findings: &Findings::default(),
         body: Map::new(),
     })
@@ -89,14 +104,18 @@ mod tests {
         findings.push(Finding::error(Code::MissingParent, "a.vhdx", "gone"));
         let body = json!({ "chains": { "ok": 1 }, "findings": [] });
         let answer = Answer::new(String::new(), &body, findings.clone());
-        let document: Value = serde_json::from_str(&of_answer("verify", &answer)).unwrap();
+        let document: Value =
+            serde_json::from_str(&of_answer("verify", &answer, Duration::from_millis(1500)))
+                .unwrap();
         assert_eq!(document["exit_code"], 1);
+        assert_eq!(document["seconds"], 1.5);
         assert_eq!(document["chains"]["ok"], 1);
         assert_eq!(document["findings"][0]["code"], "missing-parent");
 
         let error = anyhow::anyhow!("no").context("cannot pack");
         let failure = Failure::refused(error, findings);
-        let document: Value = serde_json::from_str(&of_failure("pack", &failure)).unwrap();
+        let document: Value =
+            serde_json::from_str(&of_failure("pack", &failure, Duration::ZERO)).unwrap();
         assert_eq!(document["exit_code"], 3);
         assert_eq!(document["error"], "cannot pack");
         assert_eq!(document["causes"], json!(["no"]));

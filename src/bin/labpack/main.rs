@@ -4,6 +4,7 @@
 //! answer into text and JSON; nothing is printed before the command is over, but for progress
 //! and logs, which go to stderr.
 
+mod advice;
 mod answer;
 mod cli;
 mod commands;
@@ -13,7 +14,14 @@ mod progress;
 mod render;
 mod terminal;
 
-use std::{env, ffi::OsString, io, process::ExitCode, sync::Arc, time::Instant};
+use std::{
+    env,
+    ffi::OsString,
+    io,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use clap::Parser;
 use labpack::base::{IoMeter, Run};
@@ -63,23 +71,29 @@ fn run(cli: &Cli) -> Exit {
         .map_err(Failure::from)
         .and_then(|()| commands::carry_out(&cli.command, &shell));
     match result {
-        Ok(answer) => print_answer(cli, &answer),
-        Err(failure) => print_failure(cli, &failure, &watcher),
+        Ok(answer) => print_answer(cli, &answer, shell.began.elapsed()),
+        Err(failure) => print_failure(cli, &failure, &shell, &watcher),
     }
 }
 
-fn print_answer(cli: &Cli, answer: &Answer) -> Exit {
+fn print_answer(cli: &Cli, answer: &Answer, took: Duration) -> Exit {
     let text = if cli.global.json {
-        json::of_answer(cli.command.name(), answer)
+        json::of_answer(cli.command.name(), answer, took)
     } else {
         answer.text.clone()
     };
     printed(answer.exit(), terminal::print(&text))
 }
 
-fn print_failure(cli: &Cli, failure: &Failure, watcher: &progress::Watcher) -> Exit {
+fn print_failure(
+    cli: &Cli,
+    failure: &Failure,
+    shell: &Shell<'_>,
+    watcher: &progress::Watcher,
+) -> Exit {
+    watcher.clear();
     if cli.global.json {
-        let document = json::of_failure(cli.command.name(), failure);
+        let document = json::of_failure(cli.command.name(), failure, shell.began.elapsed());
         return printed(failure.exit, terminal::print(&document));
     }
     let paint = terminal::paint(cli.global.color, &io::stderr());

@@ -21,6 +21,8 @@ const OFTEN: Duration = Duration::from_secs(1);
 /// Shows progress on stderr, and carries the user's wish to stop.
 pub(crate) struct Watcher {
     show: Show,
+    /// The stretch of work, for the log.
+    what: Mutex<String>,
     cancelled: AtomicBool,
 }
 
@@ -47,13 +49,23 @@ impl Watcher {
     }
 
     fn of(show: Show) -> Self {
-        let cancelled = AtomicBool::new(false);
-        Self { show, cancelled }
+        Self {
+            show,
+            what: Mutex::default(),
+            cancelled: AtomicBool::new(false),
+        }
     }
 
     /// Asks the work to stop; tells whether it was asked before.
     pub(crate) fn cancel(&self) -> bool {
         self.cancelled.swap(true, SeqCst)
+    }
+
+    /// Takes the bars away; work that failed did not end its stretch.
+    pub(crate) fn clear(&self) {
+        if let Show::Bars(bars) = &self.show {
+            bars.clear();
+        }
     }
 
     /// Writes to stderr, above the bars if there are any.
@@ -71,6 +83,7 @@ impl Watcher {
 
 impl Progress for Watcher {
     fn begin(&self, what: &str, files: u64, bytes: u64) {
+        what.clone_into(&mut locked(&self.what));
         match &self.show {
             Show::Nothing => {}
             Show::Plain(lines) => {
@@ -85,6 +98,8 @@ impl Progress for Watcher {
         if let Show::Bars(bars) = &self.show {
             bars.message(name);
         }
+        let what = clean(&locked(&self.what)).into_owned();
+        tracing::debug!("{what} {}", clean(name));
     }
 
     fn advance(&self, bytes: u64) {
@@ -116,8 +131,8 @@ impl Progress for Watcher {
     fn waiting(&self, message: &str) {
         match &self.show {
             Show::Nothing => {}
-            Show::Plain(_) => self.say(&format!("waiting: {}\n", clean(message))),
-            Show::Bars(bars) => bars.message(&format!("waiting: {message}")),
+            Show::Plain(_) => self.say(&format!("{}\n", clean(message))),
+            Show::Bars(bars) => bars.message(message),
         }
     }
 
@@ -317,13 +332,14 @@ mod tests {
     #[test]
     fn bars_take_any_order_of_calls() {
         let watcher = Watcher::bars();
-        watcher.waiting("for another labpack");
+        watcher.waiting("waiting for another labpack");
         watcher.advance(1);
         watcher.end();
         watcher.begin("packing", 1, 10);
         watcher.file("a\u{1b}b");
         watcher.begin("hashing", 0, 0);
         watcher.advance(100);
+        watcher.clear();
         watcher.end();
         assert!(!watcher.cancelled());
         assert!(!watcher.cancel());

@@ -1,9 +1,9 @@
-//! How values read: findings, tables, sizes, times, paths to be typed again.
+//! How values read: findings, tables, sizes, times.
 //!
 //! Names and messages may come from a hostile export. Nothing of theirs reaches a terminal as a
 //! control character.
 
-use std::{borrow::Cow, fmt::Write, path::Path, time::Duration};
+use std::{borrow::Cow, fmt::Write, time::Duration};
 
 use bytesize::ByteSize;
 use clap::builder::styling::{AnsiColor, Style};
@@ -12,7 +12,7 @@ use labpack::{
     report::{Finding, Findings, Severity},
 };
 
-use crate::{answer::Failure, exit::Exit};
+use crate::{advice::advice, answer::Failure, exit::Exit};
 
 /// Whether colours are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,6 +153,9 @@ pub(crate) fn failure(failure: &Failure, paint: Paint) -> String {
         }
         before = cause;
     }
+    if let Some(step) = advice(&failure.error) {
+        text += &format!("  next: {step}\n");
+    }
     text
 }
 
@@ -244,22 +247,6 @@ fn line(row: &[String], widths: &[usize]) -> String {
     line.trim_end().to_owned()
 }
 
-/// A path as it can be typed into this system's shell.
-pub(crate) fn quoted(path: &Path) -> String {
-    quoted_for(cfg!(windows), &path.display().to_string())
-}
-
-fn quoted_for(windows: bool, text: &str) -> String {
-    let plain =
-        |c: char| c.is_alphanumeric() || "._-/+=".contains(c) || windows && "\\:".contains(c);
-    let text = clean(text);
-    match (!text.is_empty() && text.chars().all(plain), windows) {
-        (true, _) => text.into_owned(),
-        (false, true) => format!("\"{text}\""),
-        (false, false) => format!("'{}'", text.replace('\'', r"'\''")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,15 +320,5 @@ mod tests {
         table.row(["long name".to_owned(), "22.5 GiB".to_owned()]);
         let text = "VM              size\nÜnï              1 B\nlong name   22.5 GiB\n";
         assert_eq!(table.print(PLAIN), text);
-    }
-
-    #[test]
-    fn a_path_with_blanks_and_quotes_can_be_typed_again() {
-        assert_eq!(quoted_for(false, "/labs/a"), "/labs/a");
-        assert_eq!(quoted_for(false, "/my labs/it's"), r"'/my labs/it'\''s'");
-        assert_eq!(quoted_for(false, r"C:\x"), r"'C:\x'");
-        assert_eq!(quoted_for(true, r"D:\labs\a"), r"D:\labs\a");
-        assert_eq!(quoted_for(true, r"D:\my labs"), r#""D:\my labs""#);
-        assert_eq!(quoted_for(false, ""), "''");
     }
 }

@@ -14,7 +14,7 @@ use super::{
     region,
 };
 use crate::{
-    base::{ByteRange, DiskId},
+    base::ByteRange,
     formats::{DiskKind, FormatError, NewDisk, WriteSeek},
 };
 
@@ -297,7 +297,7 @@ fn metadata(disk: &NewDisk, block_size: u32) -> Result<Vec<u8>, FormatError> {
         fixed: disk.kind == DiskKind::Fixed,
         virtual_size: disk.virtual_size,
         logical_sector: disk.logical_sector,
-        page83: page83(parent.map_or(disk.own_id, |parent| parent.id)),
+        page83: page83(disk),
         locator: locator.transpose()?,
     };
     let bytes = metadata.to_bytes();
@@ -308,7 +308,11 @@ fn metadata(disk: &NewDisk, block_size: u32) -> Result<Vec<u8>, FormatError> {
 }
 
 /// A child shows its guest the id that its base shows.
-fn page83(base: DiskId) -> Guid {
+fn page83(disk: &NewDisk) -> Guid {
+    if let Some(id) = disk.page83_id {
+        return id.to_vhdx();
+    }
+    let base = disk.parent.as_ref().map_or(disk.own_id, |parent| parent.id);
     derive_guid(
         "labpack vhdx page 83 id of a new disk v1",
         &[&base.to_vhdx()],

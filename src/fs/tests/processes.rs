@@ -13,7 +13,7 @@ use std::{
 use super::{finish, meter, names};
 use crate::{
     base::{Progress, Run},
-    fs::{Existing, FolderLock, FsError, TempFile, remove_stale_temps},
+    fs::{Existing, FolderLock, FsError, TempFile, remove_stale_temps, try_links},
 };
 
 /// Runs this very test program again, as another process: see [`child`].
@@ -131,4 +131,22 @@ fn a_wait_for_a_lock_ends_when_the_user_stops() {
     };
     let stopped = FolderLock::acquire(&file, &run);
     assert!(matches!(stopped, Err(FsError::Cancelled(_))), "{stopped:?}");
+}
+
+#[test]
+fn a_trial_of_links_goes_on_though_somebody_clears_temporary_files_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                remove_stale_temps(folder.path()).unwrap();
+            }
+        });
+        let trials = (0..20).map(|_| try_links(folder.path(), folder.path()));
+        let trials: Result<Vec<_>, _> = trials.collect();
+        done.store(true, Ordering::SeqCst);
+        trials.unwrap();
+    });
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -9,8 +9,9 @@ use crate::{
     base::RelPath,
     formats::DiskFormat,
     fs::seam,
+    plan::Receipt,
     report::Code,
-    unpack::{LinkMode, Receipt, Request},
+    unpack::{LinkMode, Request, memory::receipt_of},
 };
 
 fn ways() -> Vec<LinkMode> {
@@ -197,7 +198,7 @@ fn a_run_interrupted_at_any_step_is_gone_on_with() {
     let (_, steps) = seam::record(&lab.dest(), || {
         carry_out(&request(&lab, LinkMode::Hardlink))
     });
-    let whole = Receipt::read(&lab.dest()).unwrap().unwrap();
+    let whole = receipt_of(&lab.dest()).unwrap().unwrap();
     for (stop, (kind, _)) in steps.iter().enumerate() {
         // What changes a name each time; of the others, which are many and alike, some.
         if !matches!(kind, Link | Remove | Rename) && stop % 9 != 0 {
@@ -215,7 +216,7 @@ fn a_run_interrupted_at_any_step_is_gone_on_with() {
             "{kind:?} {stop}: {}",
             outcome.findings
         );
-        let receipt = Receipt::read(&dest).unwrap().unwrap();
+        let receipt = receipt_of(&dest).unwrap().unwrap();
         assert_eq!(paths(&receipt), paths(&whole), "{kind:?} {stop}");
         // Whose a link with a temporary name is cannot be told; it is left for an hour.
         let temps = tree(&dest)

@@ -25,6 +25,7 @@ impl Made {
     pub(crate) fn base(format: DiskFormat, name: &str, number: u8) -> Self {
         let mut disk = NewDisk::new(format, DiskKind::Dynamic, SIZE, id(format, number));
         disk.block_size = Some(2 * 1024 * 1024);
+        disk.page83_id = Some(disk.own_id).filter(|_| format == DiskFormat::Vhdx);
         disk.data = vec![
             (0, noise(number, 2 * MIB)),
             (8 * MIB + 512, noise(number ^ 0x55, MIB)),
@@ -44,6 +45,7 @@ impl Made {
             absolute: Some(format!("{folder}\\{}", parent.name)),
             volume: None,
         };
+        disk.page83_id = parent.disk.page83_id;
         disk.parent = Some(NewParent {
             id: parent.disk.own_id,
             paths,

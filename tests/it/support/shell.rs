@@ -3,7 +3,7 @@
 use std::{
     ffi::{OsStr, OsString},
     path::Path,
-    process::{Command, Output},
+    process::{Child, Command, Output, Stdio},
 };
 
 use serde_json::Value;
@@ -67,6 +67,19 @@ impl Said {
 /// Runs the command to its end.
 pub(crate) fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Said {
     Said::of(labpack().args(args).output().unwrap())
+}
+
+/// Starts the command, and keeps what it says for [`end`].
+pub(crate) fn start<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Child {
+    let mut command = labpack();
+    command.args(args);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// Waits for the end of a command that was started.
+pub(crate) fn end(child: Child) -> Said {
+    Said::of(child.wait_with_output().unwrap())
 }
 
 /// Runs `args` for people and for scripts: both end with 3, leave everything below `watched` as

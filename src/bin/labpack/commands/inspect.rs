@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use anyhow::Error;
 use labpack::{
     export::DiskFault,
     formats::{self, BlockCensus, DiskFormat, DiskInfo, DiskKind, HintKind, LogState, ParentLink},
-    fs::SourceFile,
-    report::{Code, Finding, Findings},
+    fs::{Entry, SourceFile, look},
+    report::{Code, Finding, Findings, quoted},
 };
 use serde::Serialize;
 
@@ -57,6 +58,14 @@ fn inspect(
     shell: &Shell<'_>,
     findings: &mut Findings,
 ) -> Result<Option<Inspected>, Failure> {
+    if let Entry::Folder(_) = look(path)? {
+        let text = quoted(path);
+        return Err(Error::msg(format!(
+            "`{}` is a folder, expected a disk: `labpack tree {text}` shows the disks in it",
+            path.display()
+        ))
+        .into());
+    }
     let file = SourceFile::open(path, shell.run.meter)?;
     let path = path.display().to_string();
     let info = match formats::read_info(&file) {

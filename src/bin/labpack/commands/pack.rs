@@ -1,16 +1,17 @@
 //! `labpack pack`.
 
+use anyhow::Error;
 use labpack::{
     pack::{self, PackError, Packed, Request},
     plan::{PackPlan, Saving},
-    report::Findings,
+    report::{Findings, quoted},
 };
 
 use super::Shell;
 use crate::{
     answer::{Answer, Failure},
     cli::Pack,
-    render::{Table, clean, percent, plural, quoted, size},
+    render::{Table, clean, percent, plural, size},
 };
 
 /// Packs exports, in place or into a new folder.
@@ -36,13 +37,16 @@ pub(super) fn carry_out(args: &Pack, shell: &Shell<'_>) -> Result<Answer, Failur
     Ok(Answer::new(text, &outcome, findings))
 }
 
-/// A refusal brings its reasons along.
+/// A refusal brings its reasons along as findings; the error need not tell the first of them again.
 pub(super) fn failure(error: PackError) -> Failure {
     match error {
-        PackError::Refused(ref findings) | PackError::Kept(ref findings) => {
-            let findings = findings.clone();
-            Failure::refused(error, findings)
+        PackError::Refused(findings) => {
+            Failure::refused(Error::msg("refused, and nothing was changed"), findings)
         }
+        PackError::Kept(findings) => Failure::refused(
+            Error::msg("some files changed while labpack worked, and were left alone"),
+            findings,
+        ),
         other => other.into(),
     }
 }
@@ -68,7 +72,7 @@ fn summary(args: &Pack, pack: &Packed, shell: &Shell<'_>) -> String {
         "{}, {}, in {}\n",
         plural(totals.ref_disks, "RefDisk"),
         size(totals.ref_disk_bytes),
-        quoted(&pack.store),
+        clean(&quoted(&pack.store)),
     );
     let word = if args.dry_run { "would save" } else { "saved" };
     let saved = pack.saved_bytes();
@@ -124,16 +128,18 @@ fn next(args: &Pack, packed: &Packed) -> String {
     if args.dry_run {
         return String::new();
     }
-    let store = args.store.as_deref();
-    let store = store.map(|store| format!(" --store {}", quoted(store)));
-    let store = store.unwrap_or_default();
-    let pack = quoted(&packed.pack);
-    let unpack = format!("next:  labpack unpack {pack} DEST{store}\n");
+    let next = format!("next:  {}\n", clean(&packed.next));
     if args.output.is_some() {
-        unpack
-    } else {
-        unpack + &format!("undo:  labpack restore {pack}{store}\n")
+        return next;
     }
+    let shared = args.store.is_some();
+    let store = shared.then(|| format!(" --store {}", quoted(&packed.store)));
+    let undo = format!(
+        "labpack restore {}{}",
+        quoted(&packed.pack),
+        store.unwrap_or_default()
+    );
+    next + &format!("undo:  {}\n", clean(&undo))
 }
 
 fn ending(args: &Pack, shell: &Shell<'_>) -> String {

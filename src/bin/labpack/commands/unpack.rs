@@ -1,7 +1,12 @@
 //! `labpack unpack`.
 
+use std::path::Path;
+
+use clap::ValueEnum;
 use labpack::{
+    fs::absolute,
     plan::{FileAction, FileStep, LinkAction, LinkStep, RefDiskAction, RefDiskStep, UnpackPlan},
+    report::quoted,
     unpack::{self, Counts, LinkMode, Outcome, Request, UnpackError},
 };
 
@@ -27,10 +32,53 @@ pub(super) fn carry_out(args: &Unpack, shell: &Shell<'_>) -> Result<Answer, Fail
         grant_vm_access: args.grant_vm_access,
         windows_dest: args.windows_dest.clone(),
     };
-    let outcome = unpack::unpack(&request, &shell.run).map_err(failure)?;
+    let mut outcome = unpack::unpack(&request, &shell.run).map_err(failure)?;
+    outcome.next = next(args, outcome.next)?;
     let text = shell.report(&outcome.findings, &summary(&outcome, shell));
     let findings = outcome.findings.clone();
     Ok(Answer::new(text, &outcome, findings))
+}
+
+/// The command to type next. Elsewhere than on Windows nobody knows by which path the host will
+/// see the script, unless the user said so.
+fn next(args: &Unpack, import: Option<String>) -> Result<Option<String>, Failure> {
+    if args.dry_run {
+        return again(args).map(Some);
+    }
+    let dest = args.windows_dest.as_deref();
+    let folder = dest.map_or_else(
+        || ".".to_owned(),
+        |dest| dest.trim_end_matches('\\').to_owned(),
+    );
+    let on_host = |_| format!("powershell -File \"{folder}\\import-vms.ps1\" -WhatIf");
+    Ok(if cfg!(windows) {
+        import
+    } else {
+        import.map(on_host)
+    })
+}
+
+/// The command that does what a dry run only planned.
+fn again(args: &Unpack) -> Result<String, Failure> {
+    let mut words = vec!["labpack unpack".to_owned()];
+    for path in [&args.pack, &args.dest] {
+        words.push(quoted(&absolute(path)?));
+    }
+    if let Some(store) = &args.store {
+        words.push(format!("--store {}", quoted(&absolute(store)?)));
+    }
+    if let Some(mode) = args
+        .link
+        .to_possible_value()
+        .filter(|_| args.link != cli::LinkMode::Auto)
+    {
+        words.push(format!("--link {}", mode.get_name()));
+    }
+    words.extend(args.reset.then(|| "--reset".to_owned()));
+    if let Some(dest) = &args.windows_dest {
+        words.push(format!("--windows-dest {}", quoted(Path::new(dest))));
+    }
+    Ok(words.join(" "))
 }
 
 /// A refusal brings its reasons along.
@@ -65,7 +113,9 @@ fn summary(outcome: &Outcome, shell: &Shell<'_>) -> String {
     text += &shell.io();
     text += &vm_access(outcome);
     if let Some(next) = &outcome.next {
-        text += &format!("next:  {}\n", clean(next));
+        let here = cfg!(windows) || outcome.dry_run;
+        let place = if here { "" } else { " on the Hyper-V host" };
+        text += &format!("next{place}:  {}\n", clean(next));
     }
     text
 }

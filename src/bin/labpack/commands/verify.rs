@@ -43,6 +43,9 @@ fn summary(report: &VerifyReport, findings: &Findings, shell: &Shell<'_>) -> Str
     if let Some(content) = &report.content {
         let read = plural(content.files, "file");
         text += &match content.differing {
+            0 if content.files == 0 => "nothing read again: --content compares a pack with its \
+                 labpack.json, and none is here\n"
+                .to_owned(),
             0 => format!("{read} read again: each holds the bytes that the manifest names\n"),
             n => format!("{read} read again: {} not what the manifest says\n", are(n)),
         };

@@ -12,99 +12,37 @@ use crate::{
     base::{ContentId, FileTime, RelPath},
     formats::ParentPaths,
     fs::{self, Entry, LineLog},
-    manifest::{Document, now},
-    plan::{FileRecord, Link, LinkRecord},
+    plan::{FileRecord, Link, LinkRecord, Receipt},
     store::RECEIPT_NAME,
 };
 
 /// The log of a run under way; the next run goes on from it.
 const PARTIAL: &str = "labpack-unpacked.partial";
-const MAX_BYTES: u64 = 256 * 1024 * 1024;
 
-/// What an unpack left: `labpack-unpacked.json` at the top of the destination.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Receipt {
-    /// Always `labpack-receipt`.
-    pub format: String,
-    /// The version of the format: 1.
-    pub version: u32,
-    /// Who wrote it.
-    pub tool: String,
-    /// When, in UTC.
-    pub created: String,
-    /// The pack, as an absolute path of this system.
-    pub pack: String,
-    /// The store: from the destination if it is in it, else as an absolute path of this system;
-    /// absent where no disk is shared.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub store: Option<String>,
-    /// How VMs come to their shared parents.
-    pub link: Link,
-    /// The RefDisks that are in use.
-    pub ref_disks: Vec<ContentId>,
-    /// The files that were written, by path.
-    pub files: Vec<FileRecord>,
-    /// The links that were made, by path.
-    pub links: Vec<LinkRecord>,
+/// Reads the receipt of the lab that was unpacked into `dest`; `None` where there is none.
+///
+/// # Errors
+/// Where it is there and cannot be read.
+pub(super) fn receipt_of(dest: &Path) -> Result<Option<Receipt>, UnpackError> {
+    let path = dest.join(RECEIPT_NAME);
+    if fs::look(&path)? == Entry::Missing {
+        return Ok(None);
+    }
+    let bytes = fs::read_bounded(&path, Receipt::MAX_BYTES)?;
+    let read = Receipt::read(&bytes);
+    read.map(Some)
+        .map_err(|source| UnpackError::Receipt { path, source })
 }
 
-impl Receipt {
-    /// What `format` says.
-    pub const FORMAT: &'static str = "labpack-receipt";
-    /// The newest version that is read, and the one written. 1: the first.
-    pub const VERSION: u32 = 1;
-    const DOCUMENT: Document = Document {
-        format: Self::FORMAT,
-        newest: Self::VERSION,
-        max_bytes: MAX_BYTES,
-    };
-
-    /// Reads the receipt of the lab that was unpacked into `dest`; `None` where there is none.
-    ///
-    /// # Errors
-    /// Where it is there and cannot be read.
-    pub fn read(dest: &Path) -> Result<Option<Self>, UnpackError> {
-        let path = dest.join(RECEIPT_NAME);
-        if fs::look(&path)? == Entry::Missing {
-            return Ok(None);
-        }
-        let bytes = fs::read_bounded(&path, MAX_BYTES)?;
-        let read = Self::DOCUMENT.read(&bytes);
-        read.map(Some)
-            .map_err(|source| UnpackError::Receipt { path, source })
+/// Writes the receipt, unless the one that stands says the same.
+pub(super) fn write_receipt(receipt: &Receipt, dest: &Path) -> Result<(), UnpackError> {
+    if receipt_of(dest)?.is_some_and(|old| old.says_the_same(receipt)) {
+        return Ok(());
     }
-
-    pub(super) fn new(pack: &Path, store: Option<&Path>, link: Link) -> Self {
-        Self {
-            format: Self::FORMAT.to_owned(),
-            version: Self::VERSION,
-            tool: concat!("labpack ", env!("CARGO_PKG_VERSION")).to_owned(),
-            created: now(),
-            pack: pack.display().to_string(),
-            store: store.map(|store| store.display().to_string()),
-            link,
-            ref_disks: Vec::new(),
-            files: Vec::new(),
-            links: Vec::new(),
-        }
-    }
-
-    /// Writes the receipt, unless the one that stands says the same.
-    pub(super) fn write(&self, dest: &Path) -> Result<(), UnpackError> {
-        let same = |old: Self| {
-            Self {
-                created: self.created.clone(),
-                ..old
-            } == *self
-        };
-        if Self::read(dest)?.is_some_and(same) {
-            return Ok(());
-        }
-        let mut bytes = serde_json::to_vec_pretty(self)
-            .expect("every key is a string, every value has a JSON form");
-        bytes.push(b'\n');
-        Ok(fs::write_atomic(&dest.join(RECEIPT_NAME), &bytes)?)
-    }
+    Ok(fs::write_atomic(
+        &dest.join(RECEIPT_NAME),
+        &receipt.to_bytes(),
+    )?)
 }
 
 /// A file that is about to get its name.
@@ -151,7 +89,7 @@ pub(super) struct Memory {
 impl Memory {
     pub(super) fn read(dest: &Path) -> Result<Self, UnpackError> {
         let mut memory = Self::default();
-        if let Some(receipt) = Receipt::read(dest)? {
+        if let Some(receipt) = receipt_of(dest)? {
             memory.finished = true;
             memory.link = Some(receipt.link);
             memory.store = receipt.store.map(|store| dest.join(store));
@@ -171,7 +109,7 @@ impl Memory {
         let partial = dest.join(PARTIAL);
         if fs::look(&partial)? != Entry::Missing {
             memory.interrupted = true;
-            let bytes = fs::read_bounded(&partial, MAX_BYTES)?;
+            let bytes = fs::read_bounded(&partial, Receipt::MAX_BYTES)?;
             bytes
                 .split(|&byte| byte == b'\n')
                 .for_each(|line| memory.take(line));
