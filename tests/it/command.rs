@@ -410,7 +410,6 @@ fn completions_and_manual_pages_are_made_for_every_shell_and_command() {
     assert_ne!(run(["man", "bogus"]).code, Some(0));
 }
 
-#[cfg(unix)]
 #[test]
 fn a_reader_that_leaves_early_is_no_error() {
     let lab = Lab::new();
