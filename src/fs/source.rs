@@ -5,6 +5,8 @@ use std::{
     io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
+    thread::sleep,
+    time::Duration,
 };
 
 use super::{FsError, Stamp, system};
@@ -111,11 +113,26 @@ fn open_file(path: &Path, follow: bool) -> Result<File, FsError> {
     system::open_source(path, follow).map_err(FsError::when("open", path))
 }
 
+/// How often, and how far apart, a small file is tried that somebody writes just now: on Windows a
+/// file that has got its name is closed to others until whoever wrote it lets go.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Reads a whole small file, which may not be a link.
 ///
 /// # Errors
 /// [`FsError::TooLong`] beyond `max` bytes, and what the system says.
 pub fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, FsError> {
+    for _ in 1..TRIES {
+        match read_once(path, max) {
+            Err(FsError::InUse { .. }) => sleep(PAUSE),
+            done => return done,
+        }
+    }
+    read_once(path, max)
+}
+
+fn read_once(path: &Path, max: u64) -> Result<Vec<u8>, FsError> {
     let file = open_file(path, false)?;
     let failed = |error| FsError::io("read", path, error);
     let too_long = |len| FsError::TooLong {

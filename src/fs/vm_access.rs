@@ -31,3 +31,17 @@ pub fn grant_vm_access(folder: &Path) -> Result<(), FsError> {
         system::grant(folder, &format!("{EVERY_VM}:{READ}"))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_names_the_group_by_its_id_which_is_the_same_in_every_language() {
+        let command = vm_access_command(Path::new(r"D:\My Labs\RefDisk"));
+        assert_eq!(
+            command,
+            r#"icacls "D:\My Labs\RefDisk" /grant "*S-1-5-83-0:(OI)(CI)(R)""#
+        );
+    }
+}

@@ -47,3 +47,24 @@ fn nearest_existing(path: &Path) -> Result<PathBuf, FsError> {
     let there = whole.ancestors().find(|above| above.exists());
     Ok(there.unwrap_or(&whole).to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_attaches_disks_from_ntfs_and_refs_and_not_from_removable_drives() {
+        let attaches = |name: &str| {
+            let volume = Volume {
+                key: 0,
+                file_system: name.to_owned(),
+                free: 0,
+                max_file_len: None,
+                max_links: None,
+            };
+            volume.attaches_disks()
+        };
+        assert!(["NTFS", "ReFS", "CSVFS", "ext4"].into_iter().all(attaches));
+        assert!(!["FAT", "FAT32", "exFAT"].into_iter().any(attaches));
+    }
+}

@@ -14,14 +14,12 @@ use std::{
         fs::{FileExt, MetadataExt, OpenOptionsExt},
         io::AsRawHandle,
     },
-    path::{Path, PathBuf},
+    path::Path,
     ptr::{from_mut, from_ref, null_mut},
-    thread::sleep,
-    time::Duration,
 };
 
 use windows_sys::Win32::{
-    Foundation::{ERROR_MORE_DATA, ERROR_SHARING_VIOLATION},
+    Foundation::ERROR_MORE_DATA,
     Storage::FileSystem::{
         BY_HANDLE_FILE_INFORMATION, DecryptFileW, FILE_ATTRIBUTE_ARCHIVE,
         FILE_ATTRIBUTE_COMPRESSED, FILE_ATTRIBUTE_ENCRYPTED, FILE_ATTRIBUTE_HIDDEN,
@@ -32,7 +30,7 @@ use windows_sys::Win32::{
         FILE_SHARE_WRITE, FILE_STANDARD_INFO, FILE_WRITE_ATTRIBUTES, FileBasicInfo, FileIdInfo,
         FileStandardInfo, GetDiskFreeSpaceExW, GetFileInformationByHandle,
         GetFileInformationByHandleEx, GetVolumeInformationW, GetVolumePathNameW,
-        MOVEFILE_REPLACE_EXISTING, MOVEFILE_WRITE_THROUGH, MoveFileExW, SetFileInformationByHandle,
+        SetFileInformationByHandle,
     },
     System::{
         IO::DeviceIoControl,
@@ -42,9 +40,12 @@ use windows_sys::Win32::{
 
 mod long_path;
 mod read_only;
+mod rename;
 mod streams;
 
+pub(super) use long_path::absolute;
 pub(super) use read_only::{Writable, sync_file};
+pub(super) use rename::{rename_new, rename_over};
 pub(super) use streams::other_streams;
 
 use self::{long_path::wide, read_only::despite_read_only};
@@ -435,48 +436,6 @@ pub(super) fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Renames unless something stands at `to`.
-pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    move_file(from, to, MOVEFILE_WRITE_THROUGH)
-}
-
-pub(super) fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
-    despite_read_only(to, || {
-        let flags = MOVEFILE_WRITE_THROUGH | MOVEFILE_REPLACE_EXISTING;
-        match move_file(from, to, flags) {
-            // `std` knows how to replace a file that somebody has open and shares.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => fs::rename(from, to),
-            done => done,
-        }
-    })
-}
-
-/// How often, and how far apart, a rename is tried that somebody stands in the way of: virus
-/// scanners look at every new file for a moment.
-const RENAME_TRIES: u32 = 20;
-const RENAME_PAUSE: Duration = Duration::from_millis(50);
-
-fn move_file(from: &Path, to: &Path, flags: u32) -> io::Result<()> {
-    let (from, to) = (wide(from)?, wide(to)?);
-    let sharing = Some(ERROR_SHARING_VIOLATION.cast_signed());
-    for _ in 1..RENAME_TRIES {
-        match move_once(&from, &to, flags) {
-            Err(error) if error.raw_os_error() == sharing => sleep(RENAME_PAUSE),
-            done => return done,
-        }
-    }
-    move_once(&from, &to, flags)
-}
-
-/// Both paths end in a zero, as [`wide`] makes them.
-fn move_once(from: &[u16], to: &[u16], flags: u32) -> io::Result<()> {
-    // SAFETY: both paths end in a zero and live through the call.
-    if unsafe { MoveFileExW(from.as_ptr(), to.as_ptr(), flags) } == 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
-}
-
 pub(super) fn remove_file(path: &Path) -> io::Result<()> {
     use std::os::windows::fs::FileTypeExt;
     if path.symlink_metadata()?.file_type().is_symlink_dir() {
@@ -526,10 +485,6 @@ pub(super) fn grant(folder: &Path, right: &str) -> io::Result<()> {
         &said.stderr
     });
     Err(io::Error::other(format!("icacls says: {}", why.trim())))
-}
-
-pub(super) fn absolute(path: &Path) -> io::Result<PathBuf> {
-    std::path::absolute(path)
 }
 
 pub(super) fn volume(path: &Path) -> io::Result<Volume> {

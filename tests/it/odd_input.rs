@@ -127,7 +127,7 @@ fn disks_of_one_name_in_one_chain_are_packed_with_a_warning() {
     let lab = Lab::new();
     let base = Made::base(DiskFormat::Vhdx, "vm.vhdx", 60);
     base.write_to(&lab.export.join("VM 1/Base"));
-    let mut child = Made::child(&base, "vm.vhdx", 61, "F:\\Export\\VM 1\\Base");
+    let mut child = Made::child(&base, "vm.vhdx", 61, "C:\\Export\\VM 1\\Base");
     let parent = child.disk.parent.as_mut().unwrap();
     parent.paths.relative = Some("..\\Base\\vm.vhdx".to_owned());
     child.write_to(&lab.disk(1, ""));

@@ -1,34 +1,18 @@
 //! Runs in bad company: no rights, no room, others at the same work.
 
 use std::{
-    fs,
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
 use labpack::formats::DiskFormat;
 
 use crate::support::{
-    contents,
-    labs::{Made, noise, vm},
     shell::{args, end, run, start},
     small_labs::four_on_one_parent,
     tree,
 };
-
-/// A lab of `count` VMs on one parent, with `mib` MiB beside each that cannot be skipped.
-fn heavy(export: &Path, count: u8, mib: u64) {
-    let base = Made::base(DiskFormat::Vhdx, "base.vhdx", 1);
-    for number in 1..=count {
-        let name = format!("VM {number}");
-        let disks = vm(export, &name);
-        base.write_to(&disks);
-        let leaf = format!("vm{number}.vhdx");
-        Made::child(&base, &leaf, 10 + number, "C:\\Export").write_to(&disks);
-        fs::write(disks.join("data.bin"), noise(number, mib << 20)).unwrap();
-    }
-}
 
 #[test]
 fn two_packs_of_one_export_at_once_do_not_hurt_each_other() {
@@ -192,9 +176,26 @@ fn whoever_waits_for_another_labpack_says_so_and_goes_on_when_it_is_done() {
 #[cfg(unix)]
 mod unix {
     use super::*;
-    use std::{os::unix::fs::PermissionsExt, process::Command};
+    use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
-    use crate::support::shell::Said;
+    use crate::support::{
+        contents,
+        labs::{Made, noise, vm},
+        shell::Said,
+    };
+
+    /// A lab of `count` VMs on one parent, with `mib` MiB beside each that cannot be skipped.
+    fn heavy(export: &Path, count: u8, mib: u64) {
+        let base = Made::base(DiskFormat::Vhdx, "base.vhdx", 1);
+        for number in 1..=count {
+            let name = format!("VM {number}");
+            let disks = vm(export, &name);
+            base.write_to(&disks);
+            let leaf = format!("vm{number}.vhdx");
+            Made::child(&base, &leaf, 10 + number, "C:\\Export").write_to(&disks);
+            fs::write(disks.join("data.bin"), noise(number, mib << 20)).unwrap();
+        }
+    }
 
     fn is_root() -> bool {
         let id = Command::new("id").arg("-u").output().unwrap();

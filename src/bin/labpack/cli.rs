@@ -10,6 +10,7 @@ use crate::exit;
 #[derive(Debug, Parser)]
 #[command(
     name = "labpack",
+    bin_name = "labpack",
     version,
     arg_required_else_help = true,
     max_term_width = 100,

@@ -437,6 +437,25 @@ fn what_stands_at_a_path_is_told_and_folders_go_only_when_empty() {
 }
 
 #[test]
+fn a_file_is_replaced_although_others_read_it_and_read_although_others_replace_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("index.json");
+    write_atomic(&path, b"0").unwrap();
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            for round in 1..=50 {
+                write_atomic(&path, round.to_string().as_bytes()).unwrap();
+            }
+        });
+        for _ in 0..50 {
+            let read = read_bounded(&path, 100).unwrap();
+            assert!(std::str::from_utf8(&read).unwrap().parse::<u8>().is_ok());
+        }
+    });
+    assert_eq!(read_bounded(&path, 100).unwrap(), b"50");
+}
+
+#[test]
 fn a_hard_link_is_the_same_file_and_never_replaces() {
     let dir = tempfile::tempdir().unwrap();
     let (file, link) = (dir.path().join("file"), dir.path().join("link"));

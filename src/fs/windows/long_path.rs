@@ -1,6 +1,10 @@
 //! Paths as the system takes them.
 
-use std::{io, os::windows::ffi::OsStrExt, path::Path};
+use std::{
+    io,
+    os::windows::ffi::OsStrExt,
+    path::{Component, Path, PathBuf, Prefix},
+};
 
 use super::not_a;
 
@@ -30,9 +34,78 @@ pub(super) fn wide(path: &Path) -> io::Result<Vec<u16>> {
     Ok(units)
 }
 
+/// The absolute path as users write it, without `\\?\`, so that one place has one path; as it is
+/// where it says something else without.
+pub(in crate::fs) fn absolute(path: &Path) -> io::Result<PathBuf> {
+    let whole = std::path::absolute(path)?;
+    let Some(plain) = without_prefix(&whole) else {
+        return Ok(whole);
+    };
+    // A name such as `nul` or `a.` is another one without the prefix.
+    let same = std::path::absolute(&plain)? == plain;
+    Ok(if same { plain } else { whole })
+}
+
+fn without_prefix(path: &Path) -> Option<PathBuf> {
+    let mut parts = path.components();
+    let Some(Component::Prefix(prefix)) = parts.next() else {
+        return None;
+    };
+    let mut start = match prefix.kind() {
+        Prefix::VerbatimDisk(letter) => PathBuf::from(format!("{}:", char::from(letter))),
+        Prefix::VerbatimUNC(server, share) => {
+            let mut start = std::ffi::OsString::from(r"\\");
+            start.push(server);
+            start.push(r"\");
+            start.push(share);
+            PathBuf::from(start)
+        }
+        _ => return None,
+    };
+    start.as_mut_os_string().push(r"\");
+    start.push(
+        parts
+            .as_path()
+            .strip_prefix(r"\")
+            .unwrap_or(parts.as_path()),
+    );
+    Some(start)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn taken(path: &str) -> String {
+        absolute(Path::new(path))
+            .unwrap()
+            .into_os_string()
+            .into_string()
+            .unwrap()
+    }
+
+    #[test]
+    fn arguments_are_taken_as_windows_takes_them() {
+        let here = taken(".");
+        let drive = &here[..2];
+        for (given, expected) in [
+            ("lab/vm", format!(r"{here}\lab\vm")),
+            (r"\lab", format!(r"{drive}\lab")),
+            (&format!("{drive}lab"), format!(r"{here}\lab")),
+            ("D:/a/../b/./c", r"D:\b\c".to_owned()),
+            ("//server/share/lab", r"\\server\share\lab".to_owned()),
+            (r"\\?\D:\labs\LABX", r"D:\labs\LABX".to_owned()),
+            (r"\\?\D:\", r"D:\".to_owned()),
+            (
+                r"\\?\UNC\server\share\lab",
+                r"\\server\share\lab".to_owned(),
+            ),
+            (r"\\?\D:\labs\a.", r"\\?\D:\labs\a.".to_owned()),
+            (r"\\?\D:\a\..\b", r"\\?\D:\a\..\b".to_owned()),
+        ] {
+            assert_eq!(taken(given), expected, "{given}");
+        }
+    }
 
     fn text(path: &str) -> String {
         let mut units = wide(Path::new(path)).unwrap();

@@ -145,3 +145,38 @@ fn another_program_s_script_is_left_alone() {
         "{text}"
     );
 }
+
+#[cfg(not(windows))]
+#[test]
+fn a_right_that_only_windows_has_is_refused_elsewhere_before_anything_is_written() {
+    let lab = Lab::of(DiskFormat::Vhdx);
+    let findings = refused(&Request {
+        grant_vm_access: true,
+        ..request(&lab, LinkMode::Relocate)
+    });
+    assert!(
+        findings.contains("error[unsupported] --grant-vm-access"),
+        "{findings}"
+    );
+    assert!(!lab.dest().exists());
+}
+
+#[cfg(windows)]
+#[test]
+fn vms_are_given_the_right_to_read_the_store_when_asked_or_the_command_is_told() {
+    let lab = Lab::of(DiskFormat::Vhdx);
+    let told = done(&request(&lab, LinkMode::Relocate)).vm_access.unwrap();
+    assert!(!told.granted);
+    assert!(told.command.contains("RefDisk\" /grant"), "{told:?}");
+    let asked = Request {
+        grant_vm_access: true,
+        ..request(&lab, LinkMode::Relocate)
+    };
+    assert!(done(&asked).vm_access.unwrap().granted);
+    let copied = Request {
+        dest: lab.root.path().join("copies"),
+        ..request(&lab, LinkMode::Copy)
+    };
+    let copied = carry_out(&copied).unwrap();
+    assert_eq!(copied.vm_access, None, "nothing is shared");
+}

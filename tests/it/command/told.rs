@@ -2,18 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
     fs,
     path::{Path, PathBuf},
 };
 
-use serde_json::Value;
-
 use super::{Lab, masked};
 use crate::support::{
     What, contents,
-    shell::{Said, args, run},
-    tree,
+    shell::{args, run},
 };
 
 #[test]
@@ -21,7 +17,7 @@ fn a_refusal_says_each_of_its_reasons_once() {
     let lab = Lab::new();
     fs::remove_file(lab.disk().with_file_name("base.vhdx")).unwrap();
     let said = run(args!["pack", lab.export, "--progress", "none"]).ends(3);
-    let lines: Vec<_> = said.err.lines().collect();
+    let lines = said.told();
     assert_eq!(lines.len(), 4, "{}", said.err);
     assert_eq!(
         lines[0],
@@ -139,83 +135,91 @@ fn nothing_to_verify_is_something_wrong() {
     assert!(said.out.contains("not-a-disk"), "{}", said.out);
 }
 
-/// Types a command that labpack proposed, as a user would who stands in `folder`.
+/// Commands that labpack proposes, typed into the shell that they are quoted for.
 #[cfg(unix)]
-fn type_in(folder: &Path, line: &Value) -> Said {
-    let program = Path::new(env!("CARGO_BIN_EXE_labpack")).parent().unwrap();
-    let mut path = program.as_os_str().to_owned();
-    path.push(":");
-    path.push(std::env::var_os("PATH").unwrap());
-    let mut shell = std::process::Command::new("sh");
-    let shell = shell.args(["-c", line.as_str().unwrap()]);
-    Said::of(
-        shell
-            .current_dir(folder)
-            .env("PATH", path)
-            .output()
-            .unwrap(),
-    )
-}
+mod typed {
+    use std::ffi::OsString;
 
-#[cfg(unix)]
-#[test]
-fn the_next_command_can_be_typed_as_it_is() {
-    let lab = Lab::new();
-    let before = tree(&lab.export);
-    let odd = lab.beside("it's a $HOME of \"labs\"");
-    fs::rename(&lab.export, &odd).unwrap();
-    let (store, elsewhere) = (lab.beside("my store"), lab.beside("else where"));
-    fs::create_dir(&elsewhere).unwrap();
-    let json = |line: &[OsString]| {
-        run(line.iter().cloned().chain(args!["--json"]))
-            .ends(0)
-            .json()
-    };
-    let dry = json(&args!["pack", odd, "--store", store, "--all-parents", "-n"]);
-    let next = &dry["packs"][0]["next"];
-    assert!(next.as_str().unwrap().ends_with("--all-parents"), "{next}");
-    type_in(&elsewhere, next).ends(0);
-    let packed = json(&args!["pack", odd, "--store", store, "--all-parents"]);
-    assert_eq!(packed["packs"][0]["stored"], 0, "it was done already");
-    type_in(&elsewhere, &packed["packs"][0]["next"]).ends(0);
-    run(args!["verify", elsewhere.join("DEST"), "--store", store]).ends(0);
-    let dest = lab.beside("a dest");
-    let line = args![
-        "unpack", odd, dest, "--store", store, "--link", "copy", "-n"
-    ];
-    type_in(&elsewhere, &json(&line)["next"]).ends(0);
-    run(args!["verify", dest]).ends(0);
-    let people = run(args!["pack", odd, "--store", store]).ends(0);
-    let undo = people
-        .out
-        .lines()
-        .find_map(|line| line.strip_prefix("undo:"));
-    type_in(&elsewhere, &undo.unwrap().trim().into()).ends(0);
-    assert_eq!(tree(&odd), before);
-}
+    use serde_json::Value;
 
-#[cfg(unix)]
-#[test]
-fn the_next_command_of_a_pack_elsewhere_names_its_output_and_its_store() {
-    let lab = Lab::new();
-    let (pack, store) = (lab.beside("pack"), lab.beside("store"));
-    let line = args![
-        "pack", lab.export, "--output", pack, "--store", store, "-n", "--json"
-    ];
-    let document = run(line).ends(0).json();
-    let next = document["packs"][0]["next"].as_str().unwrap();
-    insta::assert_snapshot!(
-        masked(next, lab.scratch.path()),
-        @"labpack pack [scratch]/lab --output [scratch]/pack --store [scratch]/store"
-    );
-    type_in(lab.scratch.path(), &next.into()).ends(0);
-    let said = run(args![
-        "pack", lab.export, "--output", pack, "--store", store
-    ])
-    .ends(0);
-    let next = said.out.lines().find(|line| line.starts_with("next:"));
-    insta::assert_snapshot!(
-        masked(next.unwrap(), lab.scratch.path()),
-        @"next:  labpack unpack [scratch]/pack DEST --store [scratch]/store"
-    );
+    use super::*;
+    use crate::support::{shell::Said, tree};
+
+    /// Types a command that labpack proposed, as a user would who stands in `folder`.
+    fn type_in(folder: &Path, line: &Value) -> Said {
+        let program = Path::new(env!("CARGO_BIN_EXE_labpack")).parent().unwrap();
+        let mut path = program.as_os_str().to_owned();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap());
+        let mut shell = std::process::Command::new("sh");
+        let shell = shell.args(["-c", line.as_str().unwrap()]);
+        Said::of(
+            shell
+                .current_dir(folder)
+                .env("PATH", path)
+                .output()
+                .unwrap(),
+        )
+    }
+
+    #[test]
+    fn the_next_command_can_be_typed_as_it_is() {
+        let lab = Lab::new();
+        let before = tree(&lab.export);
+        let odd = lab.beside("it's a $HOME of \"labs\"");
+        fs::rename(&lab.export, &odd).unwrap();
+        let (store, elsewhere) = (lab.beside("my store"), lab.beside("else where"));
+        fs::create_dir(&elsewhere).unwrap();
+        let json = |line: &[OsString]| {
+            run(line.iter().cloned().chain(args!["--json"]))
+                .ends(0)
+                .json()
+        };
+        let dry = json(&args!["pack", odd, "--store", store, "--all-parents", "-n"]);
+        let next = &dry["packs"][0]["next"];
+        assert!(next.as_str().unwrap().ends_with("--all-parents"), "{next}");
+        type_in(&elsewhere, next).ends(0);
+        let packed = json(&args!["pack", odd, "--store", store, "--all-parents"]);
+        assert_eq!(packed["packs"][0]["stored"], 0, "it was done already");
+        type_in(&elsewhere, &packed["packs"][0]["next"]).ends(0);
+        run(args!["verify", elsewhere.join("DEST"), "--store", store]).ends(0);
+        let dest = lab.beside("a dest");
+        let line = args![
+            "unpack", odd, dest, "--store", store, "--link", "copy", "-n"
+        ];
+        type_in(&elsewhere, &json(&line)["next"]).ends(0);
+        run(args!["verify", dest]).ends(0);
+        let people = run(args!["pack", odd, "--store", store]).ends(0);
+        let undo = people
+            .out
+            .lines()
+            .find_map(|line| line.strip_prefix("undo:"));
+        type_in(&elsewhere, &undo.unwrap().trim().into()).ends(0);
+        assert_eq!(tree(&odd), before);
+    }
+
+    #[test]
+    fn the_next_command_of_a_pack_elsewhere_names_its_output_and_its_store() {
+        let lab = Lab::new();
+        let (pack, store) = (lab.beside("pack"), lab.beside("store"));
+        let line = args![
+            "pack", lab.export, "--output", pack, "--store", store, "-n", "--json"
+        ];
+        let document = run(line).ends(0).json();
+        let next = document["packs"][0]["next"].as_str().unwrap();
+        insta::assert_snapshot!(
+            masked(next, lab.scratch.path()),
+            @"labpack pack [scratch]/lab --output [scratch]/pack --store [scratch]/store"
+        );
+        type_in(lab.scratch.path(), &next.into()).ends(0);
+        let said = run(args![
+            "pack", lab.export, "--output", pack, "--store", store
+        ])
+        .ends(0);
+        let next = said.out.lines().find(|line| line.starts_with("next:"));
+        insta::assert_snapshot!(
+            masked(next.unwrap(), lab.scratch.path()),
+            @"next:  labpack unpack [scratch]/pack DEST --store [scratch]/store"
+        );
+    }
 }

@@ -45,16 +45,28 @@ impl Said {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The codes of the findings in the document, each once.
+    /// The codes of the findings in the document, each once; but for the notes that only Windows
+    /// has, where the path of the machine that exported a disk has a meaning.
     pub(crate) fn codes(&self) -> Vec<String> {
         let document = self.json();
         let findings = document["findings"].as_array().unwrap().iter();
         let mut codes: Vec<_> = findings
+            .filter(|finding| !(cfg!(windows) && finding["severity"] == "note"))
             .map(|finding| finding["code"].as_str().unwrap().to_owned())
             .collect();
         codes.sort();
         codes.dedup();
         codes
+    }
+
+    /// What was said on stderr, without the notes that [`Said::codes`] leaves out.
+    pub(crate) fn told(&self) -> Vec<&str> {
+        let mut in_note = false;
+        let lines = self.err.lines().filter(|line| {
+            in_note = line.starts_with("note[") || (in_note && line.starts_with(' '));
+            !(cfg!(windows) && in_note)
+        });
+        lines.collect()
     }
 
     #[track_caller]

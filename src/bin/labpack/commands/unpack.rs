@@ -126,7 +126,7 @@ fn vm_access(outcome: &Outcome) -> String {
         None => String::new(),
         Some(access) if access.granted => "every VM may read the RefDisks\n".to_owned(),
         Some(access) => format!(
-            "if a VM may not read its RefDisk (0x80070005): {}\n",
+            "if a VM may not read its RefDisk (0x80070005, 0xC03A0016): {}\n",
             clean(&access.command)
         ),
     }
