@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::{
     PackError,
-    seen::{Memory, Remembered, RememberedForm},
+    seen::Memory,
     shelf::{MASK_LIMIT, masked_bytes},
     staging::Staging,
 };
@@ -21,7 +21,10 @@ use crate::{
         CanonicalHasher, ContentHasher, FsError, MaskCapture, PatchedHasher, Sink, SourceFile,
         TempFile, stream,
     },
-    plan::{Digest, Identity, Lab, LabFile, Masked, Origin, Planner, Seen, StoreForm},
+    plan::{
+        Digest, Identity, Lab, LabFile, Masked, Origin, Planner, Remembered, RememberedForm, Seen,
+        StoreForm,
+    },
     report::Code,
 };
 

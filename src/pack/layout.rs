@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::plan::SeenFiles;
+
 /// The folder of RefDisks.
 pub(super) const STORE: &str = "RefDisk";
 /// What is being done, until it is done.
 pub(super) const JOURNAL: &str = "labpack.journal";
 /// What files looked like when they were last read.
-pub(super) const SEEN: &str = "labpack.seen.json";
+pub(super) const SEEN: &str = SeenFiles::FILE_NAME;
 /// The lock among processes.
 pub(super) const LOCK: &str = ".labpack.lock";
 /// Copies that have no place yet.

@@ -6,12 +6,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{PackError, layout::INCOMING, seen::Remembered};
+use super::{PackError, layout::INCOMING};
 use crate::{
     base::{Attributes, RelPath, Run},
     fs::{self, Entry, Existing, Finish, FsError, SourceFile, TempFile},
     manifest::Document,
-    plan::{LabFile, Seen},
+    plan::{LabFile, Remembered, Seen},
 };
 
 /// Where copies wait.

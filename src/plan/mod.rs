@@ -6,6 +6,7 @@
 //! * [`Lab`]: an export as the planner sees it: files, who is whose parent, what may be shared;
 //! * [`Identity`]: which files are one disk, and in which bytes they differ all the same;
 //! * [`PackPlan`]: what enters the store, what is removed, what stays, and the manifest of it;
+//! * [`SeenFiles`]: what files looked like when they were read, so that nobody reads them again;
 //! * [`UnpackPlan`]: what a destination needs, file by file, and how each child will name its
 //!   parent there.
 
@@ -13,6 +14,7 @@ mod identity;
 mod lab;
 mod pack;
 mod parents;
+mod seen;
 mod unpack;
 
 pub use identity::{Digest, Identity, Masked, StoreForm, residue};
@@ -22,6 +24,7 @@ pub use pack::{
     StoredWrite,
 };
 pub use parents::{Location, Roots};
+pub use seen::{Remembered, RememberedForm, SeenFiles};
 pub use unpack::{
     FileAction, FileRecord, FileSource, FileStep, Link, LinkAction, LinkKind, LinkRecord, LinkStep,
     Receipt, RefDiskAction, RefDiskStep, Standing, UnpackPlan, Wanted, vhdx_id,

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::{
     UnpackError,
     job::{Job, Target},
+    known::Known,
     memory::RunLog,
     places::Places,
     refdisks::{Shelf, parent_file},
@@ -27,6 +28,8 @@ pub(super) struct Workshop<'a> {
     pub(super) manifest: &'a Manifest,
     pub(super) plan: &'a UnpackPlan,
     pub(super) names: &'a HashMap<ContentId, String>,
+    /// What of the pack need not be read.
+    pub(super) known: &'a Known,
     /// The destination's store; absent where everything is copied.
     pub(super) shelf: Option<&'a Shelf>,
     pub(super) log: &'a RunLog,
@@ -86,6 +89,7 @@ fn of_file<'a>(shop: &Workshop<'a>, step: &'a FileStep) -> Job<'a> {
         shown: step.path.to_string(),
         length: step.length,
         digest: step.packed,
+        known: shop.known.file(&step.path, step.packed),
         targets: vec![Target::File(step)],
         clones: Vec::new(),
         in_store: None,
@@ -115,6 +119,7 @@ fn of_ref_disk<'a>(
         shown: disk.file.clone(),
         length: disk.length,
         digest: disk.id,
+        known: shop.known.ref_disk(disk.id),
         targets: store_targets
             .chain(copies.into_iter().map(Target::File))
             .collect(),

@@ -24,6 +24,8 @@ pub(super) struct Job<'a> {
     pub(super) length: u64,
     /// The digest of the source.
     pub(super) digest: ContentId,
+    /// What the source looked like when its bytes last had that digest, if that is known.
+    pub(super) known: Option<Seen>,
     /// What is written while the source streams by.
     pub(super) targets: Vec<Target<'a>>,
     /// What is cloned from the destination's store afterwards.
@@ -130,7 +132,16 @@ impl<'a> Job<'a> {
         for making in makings {
             temps.push(Temp::beside(&making.path, source, shop)?);
         }
-        let digests = self.pour(source, makings, &mut temps, shop)?;
+        let digests = if temps.iter().all(|temp| temp.cloned) && self.is_known(source) {
+            shop.run.meter.add_skipped(source.len());
+            shop.run.progress.advance(source.len());
+            makings
+                .iter()
+                .map(|making| making.known(self.digest))
+                .collect()
+        } else {
+            self.pour(source, makings, &mut temps, shop)?
+        };
         let mut records = Vec::new();
         for ((making, temp), written) in makings.iter().zip(temps).zip(digests) {
             let mut file = temp.file;
@@ -140,6 +151,16 @@ impl<'a> Job<'a> {
         Ok(records)
     }
 
+    /// Tells whether the source is the file that had this digest, unchanged since.
+    fn is_known(&self, source: &SourceFile) -> bool {
+        let same_disk = |seen: &Seen| {
+            seen.disk
+                .is_none_or(|id| formats::read_info(source).is_ok_and(|info| info.own_id == id))
+        };
+        self.known
+            .is_some_and(|seen| seen.is(source.opened()) && same_disk(&seen))
+    }
+
     /// Returns the digest of each file as it will be, once the source proved to be right.
     fn pour(
         &self,
@@ -147,7 +168,7 @@ impl<'a> Job<'a> {
         makings: &[Making<'_>],
         temps: &mut [Temp],
         shop: &Workshop<'_>,
-    ) -> Result<Vec<ContentId>, UnpackError> {
+    ) -> Result<Vec<Option<ContentId>>, UnpackError> {
         let mut content = ContentHasher::new();
         let mut hashers: Vec<_> = makings
             .iter()
@@ -174,7 +195,7 @@ impl<'a> Job<'a> {
             if let Target::File(step) = making.target {
                 self.compare(packed, step.packed)?;
             }
-            digests.push(hashers.written.map_or(packed, PatchedHasher::finish));
+            digests.push(Some(hashers.written.map_or(packed, PatchedHasher::finish)));
         }
         Ok(digests)
     }
@@ -287,6 +308,16 @@ impl Making<'_> {
         }
     }
 
+    /// The digest of what is made of a source with this one, where that is known without reading:
+    /// unless its locators are written.
+    fn known(&self, source: ContentId) -> Option<ContentId> {
+        let packed = match self.target {
+            Target::File(step) => step.packed,
+            Target::RefDisk(_) => source,
+        };
+        (self.patch == self.residue).then_some(packed)
+    }
+
     fn length(&self, source: u64) -> u64 {
         self.patch.len_after(source)
     }
@@ -294,14 +325,14 @@ impl Making<'_> {
     fn finish(
         &self,
         temp: TempFile,
-        written: ContentId,
+        written: Option<ContentId>,
         source_len: u64,
         shop: &Workshop<'_>,
     ) -> Result<Option<FileRecord>, UnpackError> {
         match self.target {
             Target::File(step) => {
                 let length = self.length(source_len);
-                finish_file(step, temp, Some(written), length, shop).map(Some)
+                finish_file(step, temp, written, length, shop).map(Some)
             }
             Target::RefDisk(step) => finish_ref_disk(step, temp, shop).map(|()| None),
         }

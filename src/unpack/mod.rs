@@ -14,6 +14,7 @@ mod error;
 mod files;
 mod import_script;
 mod job;
+mod known;
 mod links;
 mod memory;
 mod outcome;

@@ -58,6 +58,11 @@ impl Places {
         named.unwrap_or_else(|| self.dest.join(STORE))
     }
 
+    /// The store that a pack may have of its own.
+    pub(super) fn own_store(&self) -> PathBuf {
+        self.pack.join(STORE)
+    }
+
     /// Where a RefDisk of the pack is. In a shared store another pack may have named it: `names`.
     pub(super) fn ref_disk(
         &self,
@@ -66,7 +71,7 @@ impl Places {
         names: &HashMap<ContentId, String>,
     ) -> PathBuf {
         match manifest.store {
-            StorePlace::Own => self.pack.join(STORE).join(&disk.file),
+            StorePlace::Own => self.own_store().join(&disk.file),
             StorePlace::Shared => self.store().join(names.get(&disk.id).unwrap_or(&disk.file)),
         }
     }

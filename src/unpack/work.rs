@@ -8,7 +8,9 @@ use std::{
 use super::{
     Counts, Outcome, Request, UnpackError,
     files::{self, Workshop},
-    import_script, links,
+    import_script,
+    known::Known,
+    links,
     memory::{self, Memory, RunLog},
     places::Places,
     preflight::Ready,
@@ -126,11 +128,13 @@ impl Work<'_> {
         } else {
             None
         };
+        let known = Known::of(places, manifest, run);
         let shop = Workshop {
             places,
             manifest,
             plan: &plan,
             names: &names,
+            known: &known,
             shelf: shelf.as_ref(),
             log,
             run,

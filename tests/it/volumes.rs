@@ -360,3 +360,38 @@ fn a_disk_whose_copy_in_the_store_had_to_grow_is_copied_where_it_cannot_be_clone
     assert!(unpacked > packed, "{packed:?} did not grow: {unpacked:?}");
     verbs::must_verify(&dest, None, LEAVES);
 }
+
+#[test]
+fn blocks_of_a_pack_that_is_known_unchanged_are_cloned_without_reading_them() {
+    let Some(volume) = Mounted::btrfs() else {
+        return;
+    };
+    let scratch = tempfile::tempdir().unwrap();
+    let (export, pack) = (scratch.path().join("Lab"), volume.path().join("pack"));
+    labs::on_one_parent(&export, DiskFormat::Vhdx, 4);
+    verbs::pack(&verbs::to(&export, &pack));
+    let bytes = bytes_in(&pack);
+    let to = |name: &str| verbs::by(LinkMode::Reflink, &pack, &volume.path().join(name));
+    let done = verbs::unpack(&to("first"));
+    verbs::must_verify(&volume.path().join("first"), None, 4);
+    // Headers and tables, so that chains can be followed; none of what they hold.
+    assert!(done.io.read < bytes / 4, "{:?} of {bytes}", done.io);
+    assert!(done.io.cloned >= bytes / 2, "{:?} of {bytes}", done.io);
+
+    // A leaf that looks otherwise than it did is read, and found to be what it was …
+    let leaf = pack.join("VM 02/Virtual Hard Disks/VM 02.vhdx");
+    crate::support::set_time(&leaf, (1_500_000_000, 0));
+    let again = verbs::unpack(&to("second"));
+    let more = again.io.read - done.io.read;
+    assert!(more > 128 * 1024, "{more}: its guest wrote more than that");
+
+    // … or something else.
+    let mut rotten = std::fs::read(&leaf).unwrap();
+    *rotten.last_mut().unwrap() ^= 1;
+    std::fs::write(&leaf, rotten).unwrap();
+    let refused = verbs::try_unpack(&to("third"));
+    assert!(
+        matches!(refused, Err(UnpackError::Damaged { .. })),
+        "a leaf with other bytes was taken"
+    );
+}

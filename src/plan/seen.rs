@@ -1,0 +1,121 @@
+//! What files looked like when they were last read, and what reading them told.
+//!
+//! A file that still looks so need not be read again. Losing this costs time and nothing else; it
+//! is never trusted alone for a file that is about to be removed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Digest, Seen};
+use crate::{
+    base::{CanonicalId, ContentId, FileTime, RelPath},
+    manifest::{Document, DocumentError},
+};
+
+/// What reading a file once told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// What it looked like.
+    pub seen: Seen,
+    /// BLAKE3 of its bytes.
+    pub content: ContentId,
+    /// Digest without what a relocation may touch, where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canonical: Option<CanonicalId>,
+    /// Its store form, where it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_form: Option<RememberedForm>,
+    /// What its copy in the pack looked like, where the pack is a copy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy: Option<Seen>,
+}
+
+/// The store form of a disk beside a parent of this name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RememberedForm {
+    /// The name of the parent's file.
+    pub parent: String,
+    /// BLAKE3 of the store form.
+    pub id: ContentId,
+}
+
+impl Remembered {
+    /// Returns what the file in the pack looked like.
+    #[must_use]
+    pub fn in_pack(&self) -> Seen {
+        let copy = self.copy.map(|copy| Seen {
+            disk: self.seen.disk,
+            ..copy
+        });
+        copy.unwrap_or(self.seen)
+    }
+
+    /// What `digest` tells about a file that looks like `seen`.
+    #[must_use]
+    pub fn of(seen: Seen, digest: &Digest, parent: Option<&str>) -> Self {
+        let identity = digest.identity.as_ref();
+        let form = identity.and_then(|identity| identity.store_form.as_ref());
+        Self {
+            seen,
+            content: digest.content,
+            canonical: identity.map(|identity| identity.canonical),
+            store_form: form.zip(parent).map(|(form, parent)| RememberedForm {
+                parent: parent.to_owned(),
+                id: form.id,
+            }),
+            copy: None,
+        }
+    }
+}
+
+/// The file `labpack.seen.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenFiles {
+    format: String,
+    version: u32,
+    /// When the folder of the export was modified, where the pack is made in place. A manifest
+    /// only knows what is below that folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<FileTime>,
+    /// What is known of files, by path.
+    pub files: BTreeMap<RelPath, Remembered>,
+}
+
+const DOCUMENT: Document = Document {
+    format: "labpack-seen",
+    newest: 1,
+    max_bytes: SeenFiles::MAX_BYTES,
+};
+
+impl SeenFiles {
+    /// Its name in a pack.
+    pub const FILE_NAME: &str = "labpack.seen.json";
+    /// A longer file is not read.
+    pub const MAX_BYTES: u64 = 256 << 20;
+
+    /// What is to be known to the next run.
+    #[must_use]
+    pub fn new(root: Option<FileTime>, files: BTreeMap<RelPath, Remembered>) -> Self {
+        Self {
+            format: DOCUMENT.format.to_owned(),
+            version: DOCUMENT.newest,
+            root,
+            files,
+        }
+    }
+
+    /// Reads the bytes of the file.
+    ///
+    /// # Errors
+    /// Where they are no such file, or one of a newer version.
+    pub fn read(bytes: &[u8]) -> Result<Self, DocumentError> {
+        DOCUMENT.read(bytes)
+    }
+
+    /// Returns the bytes of the file.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("every key is a string")
+    }
+}
