@@ -220,7 +220,7 @@ impl Reader<'_> {
             None => None,
         };
         let digest = self.make(file, source, ask, copy.as_mut())?;
-        let parent = ask.and_then(|ask| ask.form_name());
+        let parent = ask.map(|ask| ask.parent.as_str());
         let remembered = Remembered::of(*standing(file).1, &digest, parent);
         let copied = copy.is_some();
         if let (Some((copy, _)), Some(copies)) = (copy, staging) {
@@ -362,8 +362,10 @@ fn same(place: &Path, found: ContentId, expected: ContentId) -> Result<(), PackE
 /// What is asked of a disk beside the digest of its bytes.
 struct Ask {
     form: CanonicalForm,
-    /// For a disk with a parent: the parent's name in the store, and the change to store form.
-    store: Option<(String, Patch)>,
+    /// The parent's name in the store.
+    parent: String,
+    /// The change to store form.
+    patch: Patch,
 }
 
 impl Ask {
@@ -374,15 +376,13 @@ impl Ask {
         parent: Option<&str>,
         shareable: bool,
     ) -> Option<Self> {
-        if !shareable || file.disk.is_none() {
+        // A base disk is exported byte for byte; only paths in a child differ from copy to copy.
+        if !shareable || !file.is_child() {
             return None;
         }
         let form = canonical_form(source)
             .ok()
             .filter(|form| !form.masks.is_empty())?;
-        if !file.is_child() {
-            return Some(Self { form, store: None });
-        }
         let parent = parent?;
         let patch = store_form(source, parent).ok()?;
         if !changes_masked_bytes_alone(source, &form, &patch)? {
@@ -390,25 +390,18 @@ impl Ask {
         }
         Some(Self {
             form,
-            store: Some((parent.to_owned(), patch)),
+            parent: parent.to_owned(),
+            patch,
         })
-    }
-
-    fn form_name(&self) -> Option<&str> {
-        self.store.as_ref().map(|(name, _)| name.as_str())
     }
 
     /// The identity of a disk that need not be read again but for what is masked.
     fn remembered(&self, known: &Remembered, source: &dyn ReadAt) -> Option<Identity> {
-        let store_form = match (&self.store, &known.store_form) {
-            (None, _) => None,
-            (Some((name, patch)), Some(RememberedForm { parent, id })) if name == parent => {
-                Some(StoreForm {
-                    id: *id,
-                    patch: patch.clone(),
-                })
-            }
-            _ => return None,
+        let form = known.store_form.as_ref();
+        let RememberedForm { id, .. } = form.filter(|form| form.parent == self.parent)?;
+        let store_form = StoreForm {
+            id: *id,
+            patch: self.patch.clone(),
         };
         let (canonical, masked) = (known.canonical?, masked_bytes(source)?);
         Some(Identity {
@@ -461,10 +454,7 @@ fn digest(
     let mut content = ContentHasher::new();
     let mut canonical = ask.map(|ask| CanonicalHasher::new(&ask.form));
     let mut masked = ask.map(|ask| MaskCapture::new(&ask.form, MASK_LIMIT));
-    let patch = ask
-        .and_then(|ask| ask.store.as_ref())
-        .map(|(_, patch)| patch);
-    let mut stored = patch.map(|patch| PatchedHasher::new(patch, source.len()));
+    let mut stored = ask.map(|ask| PatchedHasher::new(&ask.patch, source.len()));
     {
         let mut sinks: Vec<&mut dyn Sink> = vec![&mut content];
         sinks.extend(canonical.as_mut().map(|sink| sink as &mut dyn Sink));
@@ -474,17 +464,17 @@ fn digest(
         stream(source, &mut sinks, run)?;
     }
     let pieces = masked.and_then(MaskCapture::finish);
-    let identity = match (ask, canonical, pieces) {
-        (Some(ask), Some(canonical), Some(pieces)) => Some(Identity {
+    let identity = match (ask, canonical, pieces, stored) {
+        (Some(ask), Some(canonical), Some(pieces), Some(stored)) => Some(Identity {
             canonical: canonical.finish(),
             masked: Masked {
                 ranges: ask.form.masks.clone(),
                 pieces,
             },
-            store_form: patch.zip(stored).map(|(patch, stored)| StoreForm {
+            store_form: StoreForm {
                 id: stored.finish(),
-                patch: patch.clone(),
-            }),
+                patch: ask.patch.clone(),
+            },
         }),
         _ => None,
     };

@@ -10,8 +10,8 @@ use crate::{
 pub struct Digest {
     /// BLAKE3 of its bytes.
     pub content: ContentId,
-    /// What more was asked of a disk that others depend on, and in which a relocation may
-    /// touch bytes.
+    /// What more was asked of a disk with a parent that others depend on: a relocation may touch
+    /// bytes in it.
     pub identity: Option<Identity>,
 }
 
@@ -22,8 +22,8 @@ pub struct Identity {
     pub canonical: CanonicalId,
     /// What a relocation may touch.
     pub masked: Masked,
-    /// For a disk with a parent: what it becomes in the store.
-    pub store_form: Option<StoreForm>,
+    /// What it becomes in the store.
+    pub store_form: StoreForm,
 }
 
 /// A mid-chain disk as it will be in the store.

@@ -55,7 +55,7 @@ impl Remembered {
     #[must_use]
     pub fn of(seen: Seen, digest: &Digest, parent: Option<&str>) -> Self {
         let identity = digest.identity.as_ref();
-        let form = identity.and_then(|identity| identity.store_form.as_ref());
+        let form = identity.map(|identity| &identity.store_form);
         Self {
             seen,
             content: digest.content,

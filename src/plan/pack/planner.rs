@@ -132,7 +132,7 @@ impl<'a> Planner<'a> {
         }
         let own_id = lab_file.disk.as_ref().map(|disk| disk.own_id);
         let identity = digest.identity.as_ref();
-        let form = identity.and_then(|identity| identity.store_form.as_ref());
+        let form = identity.map(|identity| &identity.store_form);
         let key = Key {
             digest: identity.map_or(*digest.content.as_bytes(), |identity| {
                 *identity.canonical.as_bytes()
@@ -484,7 +484,7 @@ fn vm_without_files(vm: &LabVm) -> Vm {
 fn new_ref_disk(lab: &Lab, at: usize, digest: &Digest, parent: Option<ContentId>) -> Known {
     let file = &lab.files[at];
     let identity = digest.identity.as_ref();
-    let form = identity.and_then(|identity| identity.store_form.as_ref());
+    let form = identity.map(|identity| &identity.store_form);
     let id = form.map_or(digest.content, |form| form.id);
     let mut disk = plain_ref_disk(file, id);
     disk.disk = file.disk.as_ref().map(|facts| RefDiskFacts {
@@ -496,12 +496,11 @@ fn new_ref_disk(lab: &Lab, at: usize, digest: &Digest, parent: Option<ContentId>
         parent,
         unknown: Unknown::new(),
     });
-    let masked = match (identity, form) {
-        (Some(identity), Some(form)) => identity.masked.after(&form.patch),
-        (Some(identity), None) => identity.masked.clone(),
-        (None, _) => Masked::default(),
-    };
-    Known { disk, masked }
+    let masked = identity.map(|identity| identity.masked.after(&identity.store_form.patch));
+    Known {
+        disk,
+        masked: masked.unwrap_or_default(),
+    }
 }
 
 fn plain_ref_disk(file: &LabFile, id: ContentId) -> RefDisk {
