@@ -150,11 +150,7 @@ impl Memory {
 pub fn read_log(log: &[u8]) -> [usize; 3] {
     let mut memory = Memory::default();
     memory.take_all(log);
-    [
-        memory.files.len(),
-        memory.links.len(),
-        memory.intents.len(),
-    ]
+    [memory.files.len(), memory.links.len(), memory.intents.len()]
 }
 
 /// The log of this run.

@@ -13,6 +13,8 @@ mod counters;
 mod cross_readers;
 mod exports;
 mod external;
+mod hostile_corpus;
+mod hostile_seeds;
 #[cfg(unix)] // it sends signals
 mod odd_ends;
 mod odd_input;
