@@ -237,22 +237,27 @@ fn documents(root: &Path) -> [(PathBuf, Vec<std::ffi::OsString>, &'static str); 
 }
 
 /// Has each document read that `make` wrote after what it begins with.
+#[track_caller]
 fn each_is_refused(make: impl Fn(&mut File)) {
-    for at in 0..5 {
-        let scratch = scratch();
-        let (path, args, format) = &documents(scratch.path())[at];
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let mut file = File::create(path).unwrap();
-        write!(file, r#"{{"format":"{format}","version":1,"x":"#).unwrap();
-        make(&mut file);
-        let said = capped(args);
-        let name = path.file_name().unwrap().to_str().unwrap();
-        assert_ne!(said.code, Some(0), "{args:?}: {said:#?}");
-        assert!(
-            said.out.contains(name),
-            "{args:?} does not name {name}: {said:#?}"
-        );
-    }
+    (0..5).for_each(|at| is_refused(at, &make));
+}
+
+/// Has one of the documents read.
+#[track_caller]
+fn is_refused(at: usize, make: impl Fn(&mut File)) {
+    let scratch = scratch();
+    let (path, args, format) = &documents(scratch.path())[at];
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut file = File::create(path).unwrap();
+    write!(file, r#"{{"format":"{format}","version":1,"x":"#).unwrap();
+    make(&mut file);
+    let said = capped(args);
+    let name = path.file_name().unwrap().to_str().unwrap();
+    assert_ne!(said.code, Some(0), "{args:?}: {said:#?}");
+    assert!(
+        said.out.contains(name),
+        "{args:?} does not name {name}: {said:#?}"
+    );
 }
 
 #[test]
@@ -262,6 +267,37 @@ fn a_document_nested_a_hundred_thousand_deep_is_refused() {
         file.write_all(br#"{"x":"#.repeat(100_000).as_slice())
             .unwrap()
     });
+}
+
+#[test]
+fn a_document_of_many_small_values_is_refused_before_they_are_kept() {
+    // Each takes two bytes here, and dozens in memory.
+    is_refused(0, |file| {
+        file.write_all(b"[").unwrap();
+        file.write_all(&b"0,".repeat(16 << 20)).unwrap();
+        file.write_all(b"0]}").unwrap();
+    });
+    is_refused(3, |file| {
+        let pairs = (0..3 << 20).map(|key: u32| format!(r#""{key:x}":0,"#));
+        let pairs: String = pairs.collect();
+        write!(file, r#"{{{pairs}"":0}}}}"#).unwrap();
+    });
+}
+
+#[test]
+fn a_manifest_with_as_many_unknown_values_as_may_be_is_read() {
+    let scratch = scratch();
+    let golden = include_str!("../../manifests/golden-v1.json").trim_end();
+    let golden = golden.strip_suffix('}').unwrap();
+    let values = "0,".repeat(2_000_000);
+    let text = format!(r#"{golden}, "x": [{values}0]}}"#);
+    fs::write(scratch.path().join("labpack.json"), text).unwrap();
+    // It is read: what is missed are the files of the pack.
+    let said = capped(args!["verify", scratch.path()]).ends(1);
+    assert!(
+        !said.codes().is_empty() && said.out.contains("DC 01"),
+        "{said:#?}"
+    );
 }
 
 #[test]
