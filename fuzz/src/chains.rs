@@ -2,7 +2,7 @@
 //! end, and with the data that was put in.
 //!
 //! Any bytes make a graph. Most are looked at in memory, where hints lead among the disks as on
-//! Windows; one in sixteen is written into a folder and verified there.
+//! Windows; one in thirty-two is written into a folder and verified there.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -56,7 +56,7 @@ const ODD_PATHS: [&str; 12] = [
 struct Made {
     path: String,
     disk: NewDisk,
-    image: Sparse,
+    image: Arc<Sparse>,
 }
 
 /// The target.
@@ -67,17 +67,18 @@ pub fn run(input: &[u8]) {
     let aliases: Vec<usize> = (0..u.int_in_range(0..=2).unwrap_or(0))
         .filter_map(|_| u.choose_index(made.len()).ok())
         .collect();
-    let in_folder = u.ratio(1, 16).unwrap_or(false);
+    let in_folder = u.ratio(1, 32).unwrap_or(false);
     check_in_memory(&made, &aliases);
-    if in_folder {
+    // A ladder is long enough in memory.
+    if in_folder && made.len() <= PATHS.len() {
         check_in_folder(&made).expect("a folder to write into");
     }
 }
 
 fn graph(u: &mut Unstructured<'_>) -> Result<Vec<Made>> {
     let mut disks: Vec<(String, NewDisk)> = Vec::new();
-    if u.ratio(1, 8)? {
-        disks = ladder(u.int_in_range(2..=MAX_LEVELS + 20)?);
+    if u.ratio(1, 64)? {
+        disks = ladder(*u.choose(&[20, MAX_LEVELS, MAX_LEVELS + 1, MAX_LEVELS + 9])?);
     }
     for _ in 0..u.int_in_range(1..=10)? {
         let path = (*u.choose(&PATHS)?).to_owned();
@@ -90,6 +91,7 @@ fn graph(u: &mut Unstructured<'_>) -> Result<Vec<Made>> {
     let write = |(path, disk): (String, NewDisk)| {
         let mut image = Sparse::default();
         disk.write_to(&mut image).ok()?;
+        let image = Arc::new(image);
         Some(Made { path, disk, image })
     };
     Ok(disks.into_iter().filter_map(write).collect())
@@ -368,7 +370,7 @@ fn check_node(world: &World<'_>, graph: &Graph, node: NodeId, count: usize) {
 /// What is read is what was put in, level over level.
 fn check_content(world: &World<'_>, chain: &[NodeId]) {
     let open = |&node| {
-        let file: Arc<dyn ReadAt> = Arc::new(world.made(node).image.clone());
+        let file: Arc<dyn ReadAt> = world.made(node).image.clone();
         formats::open_layer(file).expect("what labpack makes, it opens")
     };
     let disk = VirtualDisk::new(chain.iter().map(open).collect()).expect("a chain that holds");

@@ -8,6 +8,7 @@ use std::{
 use labpack::base::ReadAt;
 
 const PAGE: u64 = 4096;
+const ZEROS: [u8; PAGE as usize] = [0; PAGE as usize];
 
 /// The pages that are not zero, and the length.
 #[derive(Clone, Default)]
@@ -24,9 +25,12 @@ impl Sparse {
         while !bytes.is_empty() {
             let within = (offset % PAGE) as usize;
             let (now, rest) = bytes.split_at(bytes.len().min(PAGE as usize - within));
-            let page = self.pages.entry(offset / PAGE);
-            let page = page.or_insert_with(|| vec![0; PAGE as usize].into());
-            page[within..within + now.len()].copy_from_slice(now);
+            let number = offset / PAGE;
+            if self.pages.contains_key(&number) || *now != ZEROS[..now.len()] {
+                let page = self.pages.entry(number);
+                let page = page.or_insert_with(|| vec![0; PAGE as usize].into());
+                page[within..within + now.len()].copy_from_slice(now);
+            }
             offset += now.len() as u64;
             bytes = rest;
         }
