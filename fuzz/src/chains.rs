@@ -231,8 +231,7 @@ fn hint(u: &mut Unstructured<'_>, relative: bool) -> Result<String> {
         0 => (*u.choose(&ODD_PATHS)?).to_owned(),
         1 => {
             let len = u.int_in_range(1..=24)?;
-            let text = String::from_utf8_lossy(u.bytes(len)?).replace('\0', "_");
-            text
+            String::from_utf8_lossy(u.bytes(len)?).replace('\0', "_")
         }
         2 => format!(r"..\{known}"),
         3 => known.to_uppercase(),
