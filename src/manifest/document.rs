@@ -1,6 +1,6 @@
 //! What labpack's own JSON documents have in common: a format, a version, and strict reading.
 
-use std::{collections::HashSet, fmt};
+use std::{cell::Cell, collections::HashSet, fmt};
 
 use serde::{
     Deserialize, Deserializer,
@@ -8,6 +8,10 @@ use serde::{
 };
 
 use super::{DocumentError, place::place_at};
+
+/// The most values that a document may have, at any depth: more than 150,000 files come to. A
+/// value that no version knows is kept, in far more bytes of memory than it has in the file.
+const MOST_VALUES: u32 = 2 << 20;
 
 /// A kind of document.
 #[derive(Debug, Clone, Copy)]
@@ -22,7 +26,8 @@ pub(crate) struct Document {
 
 impl Document {
     /// Reads a document of this kind: first its length, then format and version, then that no
-    /// key stands twice, then the rest. Nesting ends at serde_json's limit of 128.
+    /// key stands twice and that it has no more than [`MOST_VALUES`], then the rest. Nesting ends
+    /// at serde_json's limit of 128.
     pub(crate) fn read<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, DocumentError> {
         let (len, max) = (bytes.len() as u64, self.max_bytes);
         if len > max {
@@ -31,7 +36,7 @@ impl Document {
         // Editors on Windows put a byte order mark before what they save.
         let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
         self.check_header(&parse(text)?)?;
-        let Unique = parse(text)?;
+        look_through(text)?;
         parse(text)
     }
 
@@ -73,10 +78,23 @@ pub(crate) fn invalid(
 }
 
 fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, DocumentError> {
-    serde_json::from_slice(text).map_err(|source| DocumentError::Unreadable {
+    serde_json::from_slice(text).map_err(|source| unreadable(text, source))
+}
+
+fn unreadable(text: &[u8], source: serde_json::Error) -> DocumentError {
+    DocumentError::Unreadable {
         place: place_at(text, source.line(), source.column()),
         source,
-    })
+    }
+}
+
+/// Looks at every value and keeps none.
+fn look_through(text: &[u8]) -> Result<(), DocumentError> {
+    let left = Cell::new(MOST_VALUES);
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let looked = UniqueSeed { left: &left }.deserialize(&mut reader);
+    let looked = looked.and_then(|()| reader.end());
+    looked.map_err(|source| unreadable(text, source))
 }
 
 /// The fields that every version has.
@@ -165,26 +183,26 @@ impl<'de> Visitor<'de> for ScalarVisitor {
 }
 
 /// Any value in which no object has one key twice: readers differ in which of the two they take.
-struct Unique;
-
-impl<'de> Deserialize<'de> for Unique {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        UniqueSeed.deserialize(deserializer)?;
-        Ok(Self)
-    }
+#[derive(Clone, Copy)]
+struct UniqueSeed<'a> {
+    /// How many values more there may be.
+    left: &'a Cell<u32>,
 }
 
-struct UniqueSeed;
-
-impl<'de> DeserializeSeed<'de> for UniqueSeed {
+impl<'de> DeserializeSeed<'de> for UniqueSeed<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let Some(left) = self.left.get().checked_sub(1) else {
+            let message = format!("more than {MOST_VALUES} values");
+            return Err(de::Error::custom(message));
+        };
+        self.left.set(left);
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for UniqueSeed {
+impl<'de> Visitor<'de> for UniqueSeed<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -216,7 +234,7 @@ impl<'de> Visitor<'de> for UniqueSeed {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        while list.next_element_seed(Self)?.is_some() {}
+        while list.next_element_seed(self)?.is_some() {}
         Ok(())
     }
 
@@ -227,7 +245,7 @@ impl<'de> Visitor<'de> for UniqueSeed {
                 return Err(de::Error::custom("this key stands twice in its object"));
             }
             seen.insert(key);
-            map.next_value_seed(Self)?;
+            map.next_value_seed(self)?;
         }
         Ok(())
     }

@@ -95,25 +95,44 @@ pub(super) fn read(pack: &Path) -> Result<Option<Deed>, PackError> {
         return Ok(None);
     }
     let bytes = fs::read_bounded(&path, MAX_BYTES)?;
-    let journal: Journal = DOCUMENT.read(&bytes).map_err(PackError::document(&path))?;
+    parse(&bytes, &path).map(Some)
+}
+
+/// Reads a journal from its bytes; `path` is for errors.
+fn parse(bytes: &[u8], path: &Path) -> Result<Deed, PackError> {
+    let journal: Journal = DOCUMENT.read(bytes).map_err(PackError::document(path))?;
     if let Deed::Pack(work) = &journal.deed {
         let bytes = manifest::write(&work.plan.manifest);
-        manifest::read(&bytes).map_err(PackError::document(&path))?;
+        manifest::read(&bytes).map_err(PackError::document(path))?;
+        let path = path.to_owned();
         let why = |why| PackError::Journal { path, why };
         check(work).map_err(why)?;
     }
-    Ok(Some(journal.deed))
+    Ok(journal.deed)
+}
+
+/// Reads a journal and returns the bytes in which it would be written: the door by which a fuzzer
+/// reaches this reader.
+///
+/// # Errors
+/// As a pack that finds the journal.
+#[doc(hidden)]
+pub fn reread_journal(bytes: &[u8]) -> Result<Vec<u8>, PackError> {
+    parse(bytes, Path::new(JOURNAL)).map(to_bytes)
 }
 
 /// Writes the journal.
 pub(super) fn write(pack: &Path, deed: Deed) -> Result<(), PackError> {
+    Ok(fs::write_atomic(&pack.join(JOURNAL), &to_bytes(deed))?)
+}
+
+fn to_bytes(deed: Deed) -> Vec<u8> {
     let journal = Journal {
         format: DOCUMENT.format.to_owned(),
         version: DOCUMENT.newest,
         deed,
     };
-    let bytes = serde_json::to_vec(&journal).expect("every key is a string");
-    Ok(fs::write_atomic(&pack.join(JOURNAL), &bytes)?)
+    serde_json::to_vec(&journal).expect("every key is a string")
 }
 
 /// Removes the journal.

@@ -37,6 +37,8 @@ mod staging;
 mod survey;
 
 pub use error::PackError;
+#[doc(hidden)]
+pub use journal::reread_journal;
 pub use outcome::{Outcome, Packed, RestoreOutcome};
 pub use request::{Request, RestoreRequest};
 pub use restore::restore;

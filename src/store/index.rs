@@ -258,6 +258,16 @@ impl Index {
     }
 }
 
+/// Reads an index and returns the bytes in which it would be written: the door by which a fuzzer
+/// reaches this reader.
+///
+/// # Errors
+/// As opening a store with that index.
+#[doc(hidden)]
+pub fn reread_index(bytes: &[u8]) -> Result<Vec<u8>, DocumentError> {
+    Index::read(bytes).map(|index| index.write())
+}
+
 fn named(entry: &Entry) -> String {
     format!("RefDisk `{}`", entry.file)
 }

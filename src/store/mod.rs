@@ -31,6 +31,8 @@ mod tests;
 pub use check::{StoreReport, check};
 pub use error::StoreError;
 pub use gc::{GcOptions, GcReport, RemovedRefDisk, gc};
+#[doc(hidden)]
+pub use index::reread_index;
 pub use index::{Entry, KnownStamp, PackUse};
 pub use layout::{INDEX_NAME, LOCK_NAME, file_name};
 pub use list::{ListedRefDisk, ListedUser, StoreList, UserState, list};

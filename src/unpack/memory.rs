@@ -109,12 +109,14 @@ impl Memory {
         let partial = dest.join(PARTIAL);
         if fs::look(&partial)? != Entry::Missing {
             memory.interrupted = true;
-            let bytes = fs::read_bounded(&partial, Receipt::MAX_BYTES)?;
-            bytes
-                .split(|&byte| byte == b'\n')
-                .for_each(|line| memory.take(line));
+            memory.take_all(&fs::read_bounded(&partial, Receipt::MAX_BYTES)?);
         }
         Ok(memory)
+    }
+
+    fn take_all(&mut self, log: &[u8]) {
+        let lines = log.split(|&byte| byte == b'\n');
+        lines.for_each(|line| self.take(line));
     }
 
     /// Takes in a line; one that a crash tore tells nothing.
@@ -139,6 +141,16 @@ impl Memory {
         self.files.remove(&link.path);
         self.links.insert(link.path.clone(), link);
     }
+}
+
+/// Reads the log of a run and returns how many files, links and intents it tells of: the door by
+/// which a fuzzer reaches this reader.
+#[doc(hidden)]
+#[must_use]
+pub fn read_log(log: &[u8]) -> [usize; 3] {
+    let mut memory = Memory::default();
+    memory.take_all(log);
+    [memory.files.len(), memory.links.len(), memory.intents.len()]
 }
 
 /// The log of this run.

@@ -31,6 +31,8 @@ mod work;
 mod tests;
 
 pub use error::UnpackError;
+#[doc(hidden)]
+pub use memory::read_log;
 pub use outcome::{Counts, Outcome, VmAccess};
 pub use request::{LinkMode, ParseLinkModeError, Request};
 

@@ -13,6 +13,10 @@ mod counters;
 mod cross_readers;
 mod exports;
 mod external;
+mod hostile_corpus;
+#[cfg(target_os = "linux")] // elsewhere no shell caps memory
+mod hostile_memory;
+mod hostile_seeds;
 #[cfg(unix)] // it sends signals
 mod odd_ends;
 mod odd_input;

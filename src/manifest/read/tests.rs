@@ -124,6 +124,25 @@ fn a_manifest_that_is_too_long_is_refused_by_its_length() {
 }
 
 #[test]
+fn a_number_in_an_unknown_field_does_not_drift_when_it_is_written_again() {
+    let text = String::from_utf8(write(&sample())).unwrap();
+    let number = "1600099999999999999999999999999999999999999999999900000123456700";
+    let text = text.replacen('{', &format!("{{\"x\": {number},"), 1);
+    let read_once = read(text.as_bytes()).unwrap();
+    assert_eq!(read(&write(&read_once)).unwrap(), read_once);
+}
+
+#[test]
+fn more_values_than_any_lab_has_are_refused_before_they_are_kept() {
+    let text = String::from_utf8(write(&sample())).unwrap();
+    let with = |values| text.replacen('{', &format!("{{\"x\": [{}0],", "0,".repeat(values)), 1);
+    assert!(read(with(2_000_000).as_bytes()).is_ok());
+    let error = read(with(2 << 20).as_bytes()).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.starts_with("more than 2097152 values"), "{source}");
+}
+
+#[test]
 fn a_key_that_stands_twice_is_refused_even_among_unknown_ones() {
     let text = String::from_utf8(write(&sample())).unwrap();
     let text = text.replacen("{", r#"{"x": {"y": 1, "y": 2},"#, 1);
