@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{
     Entry, Store, StoreError,
     index::Index,
-    packs::{JOURNAL_NAME, Names, RECEIPT_NAME, names, with_cause},
+    packs::{JOURNAL_NAME, Names, PARTIAL_NAME, RECEIPT_NAME, names, with_cause},
 };
 use crate::{
     base::{ContentId, Run},
@@ -158,7 +158,7 @@ fn named(store: &Store, index: &Index, findings: &mut Findings) -> HashSet<Conte
                 kept.extend(registered);
             }
             Names::Unfinished => {
-                let message = "holds the journal of a run that is at work or was interrupted; \
+                let message = "holds what a run at work, or an interrupted one, remembers; \
                      every RefDisk stays";
                 let finding = Finding::warning(Code::UnfinishedRun, path_text, message);
                 findings.push(finding.next("let it end, or run its command again"));
@@ -181,10 +181,15 @@ pub(super) fn own_pack(dir: &Path) -> Option<&Path> {
     let around = dir.parent()?;
     // What cannot be looked at may be there.
     let there = |name| !matches!(fs::look(&around.join(name)), Ok(fs::Entry::Missing));
-    [Manifest::FILE_NAME, RECEIPT_NAME, JOURNAL_NAME]
-        .into_iter()
-        .any(there)
-        .then_some(around)
+    [
+        Manifest::FILE_NAME,
+        RECEIPT_NAME,
+        JOURNAL_NAME,
+        PARTIAL_NAME,
+    ]
+    .into_iter()
+    .any(there)
+    .then_some(around)
 }
 
 fn out_of_reach(path: &Path, ref_disks: usize) -> Finding {
