@@ -96,17 +96,25 @@ pub(super) fn read(pack: &Path) -> Result<Option<Deed>, PackError> {
     }
     let bytes = fs::read_bounded(&path, MAX_BYTES)?;
     let journal: Journal = DOCUMENT.read(&bytes).map_err(PackError::document(&path))?;
-    if let Deed::Pack(work) = &journal.deed {
-        let bytes = manifest::write(&work.plan.manifest);
-        manifest::read(&bytes).map_err(PackError::document(&path))?;
-        let why = |why| PackError::Journal { path, why };
-        check(work).map_err(why)?;
-    }
+    check_deed(&journal.deed, &path)?;
     Ok(Some(journal.deed))
 }
 
-/// Writes the journal.
+fn check_deed(deed: &Deed, path: &Path) -> Result<(), PackError> {
+    let Deed::Pack(work) = deed else {
+        return Ok(());
+    };
+    let bytes = manifest::write(&work.plan.manifest);
+    manifest::read(&bytes).map_err(PackError::document(path))?;
+    check(work).map_err(|why| PackError::Journal {
+        path: path.to_owned(),
+        why,
+    })
+}
+
+/// Writes the journal, unless it could not be read again: then nobody could go on from it.
 pub(super) fn write(pack: &Path, deed: Deed) -> Result<(), PackError> {
+    check_deed(&deed, &pack.join(JOURNAL))?;
     let journal = Journal {
         format: DOCUMENT.format.to_owned(),
         version: DOCUMENT.newest,
