@@ -44,6 +44,7 @@ pub fn restore(request: &RestoreRequest, run: &Run<'_>) -> Result<RestoreOutcome
     let started = Instant::now();
     let pack = fs::absolute(&request.pack)?;
     let stock = Stock::of(&pack, request.store.as_deref())?;
+    let _fence = stock.fence([&pack]);
     let resumed = root_of_restore(&pack)?;
     if resumed.is_none() {
         recover(&pack, &stock, request.dry_run, run)?;

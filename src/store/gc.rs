@@ -85,6 +85,7 @@ pub struct RemovedRefDisk {
 /// As [`Store::open`]. A file that cannot be removed is a finding.
 pub fn gc(dir: &Path, options: GcOptions, run: &Run<'_>) -> Result<GcReport, StoreError> {
     let store = Store::open(dir, run)?;
+    let _fence = fs::Fence::around([store.dir()]);
     if options.dry_run {
         let index = store.snapshot().clone();
         let choice = choose(&store, &index, options.grace);

@@ -89,7 +89,7 @@ impl Memory {
         if let Some(receipt) = receipt_of(dest)? {
             memory.finished = true;
             memory.link = Some(receipt.link);
-            memory.store = receipt.store.map(|store| dest.join(store));
+            memory.store = receipt.store.map(Into::into);
             memory.files.extend(
                 receipt
                     .files
