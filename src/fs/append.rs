@@ -54,9 +54,9 @@ impl LineLog {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         step(StepKind::Write, &self.path, || {
             file.seek(SeekFrom::End(0))?;
-            file.write_all(bytes)?;
-            file.sync_data()
-        })
+            file.write_all(bytes)
+        })?;
+        step(StepKind::Flush, &self.path, || file.sync_data())
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Existing, Finish, FsError, Sink, TempFile,
-    seam::{StepKind, step},
+    seam::{StepKind, step, step_from},
     sinks::{ZEROS, zeros},
     stream::pieces,
     system,
@@ -76,7 +76,7 @@ pub(super) fn rename_step(
     to: &Path,
     rename: impl FnOnce(&Path, &Path) -> io::Result<()>,
 ) -> Result<(), FsError> {
-    step(StepKind::Rename, to, || rename(from, to))
+    step_from(StepKind::Rename, from, to, || rename(from, to))
 }
 
 /// Writes a patch into an existing file, flushing it after each stage. A read-only file is made
@@ -205,7 +205,7 @@ pub fn remove_empty_folder(path: &Path) -> Result<bool, FsError> {
         if path.symlink_metadata().is_ok_and(|found| !found.is_dir()) {
             return Err(NotADirectory.into());
         }
-        match fs::remove_dir(path) {
+        match system::remove_dir(path) {
             Ok(()) => Ok(true),
             // POSIX lets a system say either of the first two.
             Err(error) if matches!(error.kind(), DirectoryNotEmpty | AlreadyExists | NotFound) => {
@@ -221,15 +221,15 @@ pub fn remove_empty_folder(path: &Path) -> Result<bool, FsError> {
 /// # Errors
 /// [`FsError::Exists`] where something else than a folder stands there; what the system says.
 pub fn create_dir_all(path: &Path) -> Result<(), FsError> {
-    if path.as_os_str().is_empty() || path.is_dir() {
+    if path.as_os_str().is_empty() || system::is_folder(path) {
         return Ok(());
     }
     if let Some(above) = path.parent() {
         create_dir_all(above)?;
     }
     step(StepKind::CreateFolder, path, || {
-        match fs::create_dir(path) {
-            Err(_) if path.is_dir() => Ok(()), // somebody else was faster
+        match system::create_dir(path) {
+            Err(_) if system::is_folder(path) => Ok(()), // somebody else was faster
             done => done,
         }
     })?;

@@ -10,7 +10,7 @@ use std::{
 use super::{
     Entry, FsError, SourceFile, TempFile, deeds,
     look::{absolute, look},
-    seam::{StepKind, step},
+    seam::{StepKind, step, step_from},
     system,
     temp::{TRIES, temp_path},
 };
@@ -21,8 +21,8 @@ use crate::base::{IoMeter, ReadAt};
 /// # Errors
 /// [`FsError::Exists`] if something stands at `link`; what the system says.
 pub fn hard_link(original: &Path, link: &Path) -> Result<(), FsError> {
-    step(StepKind::Link, link, || {
-        std::fs::hard_link(original, link).map_err(|error| say(Way::HardLink, error))
+    step_from(StepKind::Link, original, link, || {
+        system::hard_link(original, link).map_err(|error| say(Way::HardLink, error))
     })
 }
 

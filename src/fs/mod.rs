@@ -10,6 +10,7 @@
 //!   [`patch_in_place`] changes a file in stages. Small deeds are functions: [`rename_new`],
 //!   [`remove_file`], [`create_dir_all`], [`hard_link`] …; [`LineLog`] takes down what is done.
 //! * Looking: [`look`], [`stamp`], [`walk`], [`volume`], [`try_links`].
+//! * Staying inside: a [`Fence`] around the folders that the user named.
 //! * Among processes: [`FolderLock`], [`remove_stale_temps`].
 //!
 //! Every step that changes something is announced at one place, [`seam`], before it is taken.
@@ -23,6 +24,7 @@
 mod append;
 mod deeds;
 mod error;
+mod fence;
 mod links;
 mod lock;
 mod look;
@@ -56,6 +58,7 @@ pub use deeds::{
     set_folder_time, set_times_and_attributes, sync_file, sync_folder, write_atomic,
 };
 pub use error::FsError;
+pub use fence::Fence;
 pub use links::{LinkTrial, hard_link, junction, symlink_file, try_links};
 pub use lock::FolderLock;
 pub use look::{Entry, absolute, bytes_to_copy, check_writable, look, other_streams, stamp};

@@ -1,8 +1,9 @@
 //! The one place through which every state-changing step passes.
 //!
-//! Each step says what it is about to do before it does it. Nobody listens as a rule, and the
-//! question costs one relaxed load; a test installs a hook that fails the step, notes it down or
-//! ends the process there. Steps are asked in the thread that takes them.
+//! Each step says what it is about to do before it does it, and again once it is done. Nobody
+//! listens as a rule, and the question costs one relaxed load; a test installs a hook that fails
+//! the step, notes it down or ends the process there. Steps are asked in the thread that takes
+//! them.
 
 use std::{
     io,
@@ -45,6 +46,8 @@ pub enum StepKind {
     Patch,
     /// Flush a folder: what was renamed, made or removed in it stays so.
     FlushFolder,
+    /// Read a piece of a file. Changes nothing: only [`install_on_reads`] hears of it.
+    Read,
 }
 
 impl StepKind {
@@ -60,6 +63,7 @@ impl StepKind {
             Self::Remove | Self::RemoveFolder => "remove",
             Self::Link => "make the link",
             Self::FlushFolder => "flush the folder",
+            Self::Read => "read",
         }
     }
 }
@@ -71,9 +75,19 @@ pub struct Step<'a> {
     pub kind: StepKind,
     /// What it is done to.
     pub path: &'a Path,
+    /// Where a file that is renamed stood, or the file that a hard link is another name of.
+    pub from: Option<&'a Path>,
 }
 
-type Hook = Arc<dyn Fn(Step<'_>) -> io::Result<()> + Send + Sync>;
+type Ask = dyn Fn(Step<'_>) -> io::Result<()> + Send + Sync;
+
+/// What hears of steps.
+#[derive(Clone)]
+struct Hook {
+    before: Arc<Ask>,
+    after: Arc<Ask>,
+    reads: Arc<Ask>,
+}
 
 static ARMED: AtomicBool = AtomicBool::new(false);
 static HOOK: RwLock<Option<Hook>> = RwLock::new(None);
@@ -105,9 +119,37 @@ fn set(hook: Option<Hook>) {
 /// The hook hears every step of the process, those of tests that run beside this one too: it
 /// goes by the path.
 pub fn install(hook: impl Fn(Step<'_>) -> io::Result<()> + Send + Sync + 'static) -> Guard {
+    install_around(hook, |_| Ok(()))
+}
+
+/// As [`install`], with a hook that hears of each step again once it was taken; an error from
+/// that one is what the step comes to, though it was taken.
+pub fn install_around(
+    before: impl Fn(Step<'_>) -> io::Result<()> + Send + Sync + 'static,
+    after: impl Fn(Step<'_>) -> io::Result<()> + Send + Sync + 'static,
+) -> Guard {
+    install_hook(Hook {
+        before: Arc::new(before),
+        after: Arc::new(after),
+        reads: Arc::new(|_| Ok(())),
+    })
+}
+
+/// As [`install`], for pieces of files that are about to be read, and nothing else.
+pub fn install_on_reads(
+    hook: impl Fn(Step<'_>) -> io::Result<()> + Send + Sync + 'static,
+) -> Guard {
+    install_hook(Hook {
+        before: Arc::new(|_| Ok(())),
+        after: Arc::new(|_| Ok(())),
+        reads: Arc::new(hook),
+    })
+}
+
+fn install_hook(hook: Hook) -> Guard {
     let turn = ONE_AT_A_TIME.lock();
     let guard = Guard(turn.unwrap_or_else(PoisonError::into_inner));
-    set(Some(Arc::new(hook)));
+    set(Some(hook));
     guard
 }
 
@@ -130,25 +172,57 @@ pub fn from_environment() {
     std::mem::forget(guard);
 }
 
-/// Announces a step; an error means that it is not to be taken.
-pub(crate) fn before(kind: StepKind, path: &Path) -> io::Result<()> {
-    if !ARMED.load(Ordering::Relaxed) {
-        return Ok(());
-    }
-    // The lock is free again while the hook runs, for it may take long.
-    let hook = HOOK.read().unwrap_or_else(PoisonError::into_inner).clone();
-    hook.map_or(Ok(()), |hook| hook(Step { kind, path }))
-}
-
 /// Announces a step and takes it.
 pub(crate) fn step<T>(
     kind: StepKind,
     path: &Path,
     deed: impl FnOnce() -> io::Result<T>,
 ) -> Result<T, FsError> {
-    before(kind, path)
-        .and_then(|()| deed())
-        .map_err(FsError::when(kind.verb(), path))
+    let from = None;
+    around(Step { kind, path, from }, deed)
+}
+
+/// As [`step`], for one that concerns the file at `from` too.
+pub(crate) fn step_from<T>(
+    kind: StepKind,
+    from: &Path,
+    path: &Path,
+    deed: impl FnOnce() -> io::Result<T>,
+) -> Result<T, FsError> {
+    let from = Some(from);
+    around(Step { kind, path, from }, deed)
+}
+
+fn around<T>(step: Step<'_>, deed: impl FnOnce() -> io::Result<T>) -> Result<T, FsError> {
+    heard(step, deed).map_err(FsError::when(step.kind.verb(), step.path))
+}
+
+/// Announces that a piece of the file at `path` is about to be read.
+pub(super) fn before_reading(path: &Path) -> io::Result<()> {
+    let step = Step {
+        kind: StepKind::Read,
+        path,
+        from: None,
+    };
+    listening().map_or(Ok(()), |hook| (hook.reads)(step))
+}
+
+/// Returns the hook, where there is one. The lock is free again while it runs: it may take long.
+fn listening() -> Option<Hook> {
+    if !ARMED.load(Ordering::Relaxed) {
+        return None;
+    }
+    HOOK.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn heard<T>(step: Step<'_>, deed: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let Some(hook) = listening() else {
+        return deed();
+    };
+    (hook.before)(step)?;
+    let done = deed()?;
+    (hook.after)(step)?;
+    Ok(done)
 }
 
 /// The steps below `root`, in order, that `work` takes. For tests.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{FsError, SourceFile, system};
+use super::{FsError, SourceFile, seam, system};
 use crate::base::Run;
 
 /// Takes a file's bytes as they stream by, in order, without gaps.
@@ -97,7 +97,9 @@ impl Pump<'_, '_> {
 
 impl SourceFile {
     fn read_content(&self, bytes: &mut [u8], at: u64) -> Result<(), FsError> {
-        system::read_exact_at(&self.file, bytes, at).map_err(|error| {
+        let read = seam::before_reading(self.path())
+            .and_then(|()| system::read_exact_at(&self.file, bytes, at));
+        read.map_err(|error| {
             if error.kind() != io::ErrorKind::UnexpectedEof {
                 return FsError::io("read", self.path(), error);
             }

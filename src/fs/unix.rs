@@ -3,38 +3,101 @@
 use std::{
     fs::{self, File, Metadata, OpenOptions},
     io,
-    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    },
     path::{Component, Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use rustix::{
-    fs::{CWD, OFlags, RenameFlags},
-    io::Errno,
+    fs::{AtFlags, CWD, Mode, OFlags, RenameFlags},
+    io::{Errno, retry_on_intr},
 };
 
-use super::{Entry, FileKey, Stamp, Volume, volume::FAT_MAX};
+use super::{Entry, FileKey, Stamp, Volume, fence, volume::FAT_MAX};
 use crate::base::{Attributes, FileTime};
 
 const ALL_WRITE: u32 = 0o222;
 const OWNER_WRITE: u32 = 0o200;
 
+/// How a folder is opened to act in it, without a right to list it where the system allows.
+#[cfg(target_os = "linux")]
+const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+/// How a folder is opened to act in it.
+#[cfg(not(target_os = "linux"))]
+const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
+
+/// A name in its folder. Inside a fence the folder is held open, so that nothing else can come in
+/// its place; elsewhere the name is the whole path.
+struct Spot<'p> {
+    folder: Option<OwnedFd>,
+    name: &'p Path,
+}
+
+impl<'p> Spot<'p> {
+    fn of(path: &'p Path) -> io::Result<Self> {
+        let inside = fence::around(path);
+        let Some((root, name)) = inside.zip(path.file_name()) else {
+            let folder = None;
+            return Ok(Self { folder, name: path });
+        };
+        let mut folder = rustix::fs::openat(CWD, &root, FOLDER, Mode::empty())?;
+        let mut reached = root.clone();
+        let between = path
+            .parent()
+            .and_then(|above| above.strip_prefix(&root).ok());
+        for part in between.unwrap_or(Path::new("")).components() {
+            let Component::Normal(part) = part else {
+                return Err(not_a("the path leaves the folder that labpack was given"));
+            };
+            reached.push(part);
+            let inner = rustix::fs::openat(&folder, part, FOLDER | OFlags::NOFOLLOW, Mode::empty());
+            folder = inner.map_err(|error| on_the_way(&reached, error))?;
+        }
+        Ok(Self {
+            folder: Some(folder),
+            name: Path::new(name),
+        })
+    }
+
+    fn at(&self) -> BorrowedFd<'_> {
+        self.folder.as_ref().map_or(CWD, AsFd::as_fd)
+    }
+}
+
+/// Says that a link stands where a folder was expected, if that is what the error means.
+fn on_the_way(path: &Path, error: Errno) -> io::Error {
+    match (error, path.symlink_metadata()) {
+        (Errno::NOTDIR | Errno::LOOP | Errno::MLINK, Ok(found)) if found.is_symlink() => {
+            let path = path.display();
+            let why = format!("`{path}` is a symbolic link, and nothing behind it is touched");
+            io::Error::new(io::ErrorKind::InvalidInput, why)
+        }
+        _ => error.into(),
+    }
+}
+
 /// Opens with flags; never waits for the other end of a pipe.
-fn open(options: &mut OpenOptions, path: &Path, follow: bool) -> io::Result<File> {
-    let mut flags = OFlags::NONBLOCK;
-    flags.set(OFlags::NOFOLLOW, !follow);
-    // The flags of open(2) are an int.
-    let flags = flags.bits().cast_signed();
-    let opened = options.custom_flags(flags).open(path);
-    opened.map_err(|error| {
-        let link = !follow
-            && path
-                .symlink_metadata()
-                .is_ok_and(|found| found.is_symlink());
-        if link {
+fn open(flags: OFlags, path: &Path, follow: bool) -> io::Result<File> {
+    let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(0o666);
+    if follow {
+        let file = retry_on_intr(|| rustix::fs::openat(CWD, path, flags, mode))?;
+        return Ok(file.into());
+    }
+    let spot = Spot::of(path)?;
+    let flags = flags | OFlags::NOFOLLOW;
+    let opened = retry_on_intr(|| rustix::fs::openat(spot.at(), spot.name, flags, mode));
+    opened.map(File::from).map_err(|error| {
+        let link = path
+            .symlink_metadata()
+            .is_ok_and(|found| found.is_symlink());
+        if link && error != Errno::EXIST {
             not_a("it is a symbolic link, which is not followed here")
         } else {
-            error
+            error.into()
         }
     })
 }
@@ -45,7 +108,7 @@ fn not_a(why: &'static str) -> io::Error {
 
 /// Opens an ordinary file for reading.
 pub(super) fn open_source(path: &Path, follow: bool) -> io::Result<File> {
-    ordinary(open(OpenOptions::new().read(true), path, follow)?)
+    ordinary(open(OFlags::RDONLY, path, follow)?)
 }
 
 fn ordinary(file: File) -> io::Result<File> {
@@ -66,26 +129,19 @@ pub(super) fn open_shared(path: &Path) -> io::Result<File> {
 
 /// Opens a lock file, creating it if asked to.
 pub(super) fn open_lock(path: &Path, create: bool) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    ordinary(open(
-        options.read(true).write(true).create(create),
-        path,
-        false,
-    )?)
+    let mut flags = OFlags::RDWR;
+    flags.set(OFlags::CREATE, create);
+    ordinary(open(flags, path, false)?)
 }
 
 /// Creates a file that was not there.
 pub(super) fn create_new(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(path)
+    open(OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, path, false)
 }
 
 /// Opens a file or folder to set its time or attributes.
 pub(super) fn open_for_attributes(path: &Path) -> io::Result<File> {
-    open(OpenOptions::new().read(true), path, false)
+    open(OFlags::RDONLY, path, false)
 }
 
 pub(super) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
@@ -296,47 +352,115 @@ pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 /// Renames unless something stands at `to`.
-#[cfg(any(target_os = "linux", target_os = "macos"))]
 pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => rename_unless_there(from, to),
+    let (from, to) = (Spot::of(from)?, Spot::of(to)?);
+    match rename_no_replace(&from, &to) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => rename_unless_there(&from, &to),
         done => Ok(done?),
     }
 }
 
-/// Renames unless something stands at `to`.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+fn rename_no_replace(from: &Spot<'_>, to: &Spot<'_>) -> rustix::io::Result<()> {
+    let how = RenameFlags::NOREPLACE;
+    rustix::fs::renameat_with(from.at(), from.name, to.at(), to.name, how)
+}
+
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
-pub(super) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    rename_unless_there(from, to)
+fn rename_no_replace(_: &Spot<'_>, _: &Spot<'_>) -> rustix::io::Result<()> {
+    Err(Errno::NOSYS)
 }
 
 /// For file systems that cannot do it in one step: a file by a second name, which never
 /// replaces; where there are no second names, by looking first.
-fn rename_unless_there(from: &Path, to: &Path) -> io::Result<()> {
-    if from.symlink_metadata()?.is_file() {
-        match fs::hard_link(from, to) {
-            Ok(()) => return fs::remove_file(from),
+fn rename_unless_there(from: &Spot<'_>, to: &Spot<'_>) -> io::Result<()> {
+    let look =
+        |spot: &Spot<'_>| rustix::fs::statat(spot.at(), spot.name, AtFlags::SYMLINK_NOFOLLOW);
+    let found = look(from)?;
+    if rustix::fs::FileType::from_raw_mode(found.st_mode).is_file() {
+        match link(from, to) {
+            Ok(()) => return remove(from),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
             Err(_) => {}
         }
     }
-    match to.symlink_metadata() {
+    match look(to) {
         Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
-        Err(error) => Err(error),
+        Err(Errno::NOENT) => rename(from, to),
+        Err(error) => Err(error.into()),
     }
 }
 
+fn rename(from: &Spot<'_>, to: &Spot<'_>) -> io::Result<()> {
+    Ok(rustix::fs::renameat(
+        from.at(),
+        from.name,
+        to.at(),
+        to.name,
+    )?)
+}
+
+fn link(original: &Spot<'_>, link: &Spot<'_>) -> io::Result<()> {
+    let (from, to) = (original.at(), link.at());
+    Ok(rustix::fs::linkat(
+        from,
+        original.name,
+        to,
+        link.name,
+        AtFlags::empty(),
+    )?)
+}
+
+fn remove(spot: &Spot<'_>) -> io::Result<()> {
+    Ok(rustix::fs::unlinkat(
+        spot.at(),
+        spot.name,
+        AtFlags::empty(),
+    )?)
+}
+
 pub(super) fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
-    fs::rename(from, to)
+    rename(&Spot::of(from)?, &Spot::of(to)?)
 }
 
 pub(super) fn remove_file(path: &Path) -> io::Result<()> {
-    fs::remove_file(path)
+    remove(&Spot::of(path)?)
+}
+
+pub(super) fn remove_dir(path: &Path) -> io::Result<()> {
+    let spot = Spot::of(path)?;
+    Ok(rustix::fs::unlinkat(
+        spot.at(),
+        spot.name,
+        AtFlags::REMOVEDIR,
+    )?)
+}
+
+pub(super) fn create_dir(path: &Path) -> io::Result<()> {
+    let spot = Spot::of(path)?;
+    Ok(rustix::fs::mkdirat(
+        spot.at(),
+        spot.name,
+        Mode::from_raw_mode(0o777),
+    )?)
+}
+
+/// Tells whether a folder stands there; inside a fence a link to one does not count.
+pub(super) fn is_folder(path: &Path) -> bool {
+    if fence::around(path).is_some() {
+        path.symlink_metadata().is_ok_and(|found| found.is_dir())
+    } else {
+        path.is_dir()
+    }
+}
+
+pub(super) fn hard_link(original: &Path, new: &Path) -> io::Result<()> {
+    link(&Spot::of(original)?, &Spot::of(new)?)
 }
 
 pub(super) fn symlink_file(target: &Path, link: &Path) -> io::Result<()> {
-    std::os::unix::fs::symlink(target, link)
+    let spot = Spot::of(link)?;
+    Ok(rustix::fs::symlinkat(target, spot.at(), spot.name)?)
 }
 
 pub(super) fn junction(_: &Path, _: &Path) -> io::Result<()> {

@@ -444,6 +444,27 @@ pub(super) fn remove_file(path: &Path) -> io::Result<()> {
     despite_read_only(path, || fs::remove_file(path))
 }
 
+pub(super) fn remove_dir(path: &Path) -> io::Result<()> {
+    fs::remove_dir(path)
+}
+
+pub(super) fn create_dir(path: &Path) -> io::Result<()> {
+    fs::create_dir(path)
+}
+
+/// Tells whether a folder stands there. Inside a fence a link to one does not count.
+pub(super) fn is_folder(path: &Path) -> bool {
+    if super::fence::around(path).is_some() {
+        path.symlink_metadata().is_ok_and(|found| found.is_dir())
+    } else {
+        path.is_dir()
+    }
+}
+
+pub(super) fn hard_link(original: &Path, link: &Path) -> io::Result<()> {
+    fs::hard_link(original, link)
+}
+
 /// `std` asks with `SYMBOLIC_LINK_FLAG_ALLOW_UNPRIVILEGED_CREATE`, which is what Developer Mode
 /// heeds, and without it where the system is too old to know it.
 pub(super) fn symlink_file(target: &Path, link: &Path) -> io::Result<()> {

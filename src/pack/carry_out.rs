@@ -152,7 +152,8 @@ impl Carrier<'_> {
                 continue;
             };
             let parent = parent_file(self.manifest(), disk);
-            store.register(store::Entry::new(disk, parent, Some(&stamp)), self.run)?;
+            let entry = store::Entry::new(disk, parent, Some(&stamp));
+            store.register_for(entry, self.pack, self.run)?;
         }
         let used: Vec<ContentId> = self
             .manifest()

@@ -8,7 +8,7 @@ use std::{
 use super::{PackError, layout::STORE, shelf::stands};
 use crate::{
     base::{ContentId, RelPath},
-    fs::{self, Entry},
+    fs::{self, Entry, Fence},
     manifest::{self, Manifest, PackedFile, Place, StorePlace},
     report::Code,
 };
@@ -33,6 +33,12 @@ impl Stock {
             StorePlace::Shared
         };
         Ok(Self { place, folder })
+    }
+
+    /// Puts up a fence around folders and, where it is not the pack's, around the store.
+    pub(super) fn fence<'a>(&'a self, folders: impl IntoIterator<Item = &'a PathBuf>) -> Fence {
+        let shared = Some(&self.folder).filter(|_| self.place == StorePlace::Shared);
+        Fence::around(folders.into_iter().chain(shared).map(PathBuf::as_path))
     }
 }
 

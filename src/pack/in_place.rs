@@ -29,6 +29,7 @@ use crate::{
 pub(super) fn pack(request: &Request, export: &Path, run: &Run<'_>) -> Result<Packed, PackError> {
     let root = fs::absolute(export)?;
     let stock = Stock::of(&root, request.store.as_deref())?;
+    let _fence = stock.fence([&root]);
     check_apart(std::slice::from_ref(&root), None, &stock)?;
     if !request.dry_run && matches!(fs::look(&root)?, Entry::Folder(_)) {
         // Before a night's worth of bytes is read.

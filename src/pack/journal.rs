@@ -101,13 +101,7 @@ pub(super) fn read(pack: &Path) -> Result<Option<Deed>, PackError> {
 /// Reads a journal from its bytes; `path` is for errors.
 fn parse(bytes: &[u8], path: &Path) -> Result<Deed, PackError> {
     let journal: Journal = DOCUMENT.read(bytes).map_err(PackError::document(path))?;
-    if let Deed::Pack(work) = &journal.deed {
-        let bytes = manifest::write(&work.plan.manifest);
-        manifest::read(&bytes).map_err(PackError::document(path))?;
-        let path = path.to_owned();
-        let why = |why| PackError::Journal { path, why };
-        check(work).map_err(why)?;
-    }
+    check_deed(&journal.deed, path)?;
     Ok(journal.deed)
 }
 
@@ -121,8 +115,21 @@ pub fn reread_journal(bytes: &[u8]) -> Result<Vec<u8>, PackError> {
     parse(bytes, Path::new(JOURNAL)).map(to_bytes)
 }
 
-/// Writes the journal.
+fn check_deed(deed: &Deed, path: &Path) -> Result<(), PackError> {
+    let Deed::Pack(work) = deed else {
+        return Ok(());
+    };
+    let bytes = manifest::write(&work.plan.manifest);
+    manifest::read(&bytes).map_err(PackError::document(path))?;
+    check(work).map_err(|why| PackError::Journal {
+        path: path.to_owned(),
+        why,
+    })
+}
+
+/// Writes the journal, unless it could not be read again: then nobody could go on from it.
 pub(super) fn write(pack: &Path, deed: Deed) -> Result<(), PackError> {
+    check_deed(&deed, &pack.join(JOURNAL))?;
     Ok(fs::write_atomic(&pack.join(JOURNAL), &to_bytes(deed))?)
 }
 

@@ -36,6 +36,7 @@ pub(super) fn pack(request: &Request, output: &Path, run: &Run<'_>) -> Result<Pa
     let pack = fs::absolute(output)?;
     let exports = absolute(&request.exports)?;
     let stock = Stock::of(&pack, request.store.as_deref())?;
+    let _fence = stock.fence(exports.iter().chain([&pack]));
     check_apart(&exports, Some(&pack), &stock)?;
     for export in &exports {
         check_is_export(export)?;

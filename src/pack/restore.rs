@@ -44,6 +44,7 @@ pub fn restore(request: &RestoreRequest, run: &Run<'_>) -> Result<RestoreOutcome
     let started = Instant::now();
     let pack = fs::absolute(&request.pack)?;
     let stock = Stock::of(&pack, request.store.as_deref())?;
+    let _fence = stock.fence([&pack]);
     let resumed = root_of_restore(&pack)?;
     if resumed.is_none() {
         recover(&pack, &stock, request.dry_run, run)?;
@@ -354,6 +355,8 @@ impl<'a> Job<'a> {
         let target = heir.path.below(self.pack);
         let temp = moving(&target);
         if in_store {
+            // A power cut may have left it under both names. What is in the store was just proved.
+            fs::remove_file(&temp)?;
             fs::rename_new(&self.stock.folder.join(&disk.file), &temp)?;
         }
         let source = SourceFile::open(&temp, self.run.meter)?;
@@ -425,6 +428,11 @@ fn clean_up(
     }
     fs::remove_file(&pack.join(Manifest::FILE_NAME))?;
     fs::remove_file(&pack.join(LOCK))?;
+    // Should the power go, nobody would know any more what a file that came back is there for.
+    if matches!(fs::look(&stock.folder)?, Entry::Folder(_)) {
+        fs::sync_folder(&stock.folder)?;
+    }
+    fs::sync_folder(pack)?;
     fs::remove_file(&pack.join(JOURNAL))?;
     fs::sync_folder(pack)?;
     restore_root(pack, root)

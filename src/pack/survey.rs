@@ -282,6 +282,7 @@ impl<'a> Draft<'a> {
             file.parent = parent;
         }
         break_loops(&mut files, findings);
+        know_parents_again(&mut files);
         Ok(Lab {
             vms: self.vms.vms,
             folders,
@@ -525,6 +526,33 @@ fn no_ref_disk(packed: &PackedFile, id: &ContentId) -> Finding {
     let message = format!("is in the store as RefDisk {id}, which is not there as it should be");
     Finding::error(Code::MissingRefDisk, &packed.path, message)
         .next("put the RefDisk back, or name its store with --store")
+}
+
+/// A parent that came back beside a child in the store is one again, though no disk that stands
+/// there depends on it.
+fn know_parents_again(files: &mut [LabFile]) {
+    for at in 0..files.len() {
+        let child = &files[at];
+        let shared = matches!(
+            &child.origin,
+            Origin::Stored {
+                place: Place::Store {
+                    sharing: Sharing::Link,
+                    ..
+                },
+                ..
+            }
+        );
+        let Some(parent) = child.parent.filter(|_| shared) else {
+            continue;
+        };
+        let said = child.disk.as_ref().and_then(|disk| disk.parent.as_ref());
+        let wanted = said.map(|parent| parent.id);
+        let found = files[parent].disk.as_ref().map(|disk| disk.own_id);
+        if wanted == found && files[parent].role == Role::Leaf {
+            files[parent].role = Role::Parent;
+        }
+    }
 }
 
 /// Cuts what a manifest says of parents where it goes round in a circle.

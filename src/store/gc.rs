@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{
     Entry, Store, StoreError,
     index::Index,
-    packs::{JOURNAL_NAME, Names, RECEIPT_NAME, names, with_cause},
+    packs::{JOURNAL_NAME, Names, PARTIAL_NAME, RECEIPT_NAME, names, with_cause},
 };
 use crate::{
     base::{ContentId, Run},
@@ -85,6 +85,7 @@ pub struct RemovedRefDisk {
 /// As [`Store::open`]. A file that cannot be removed is a finding.
 pub fn gc(dir: &Path, options: GcOptions, run: &Run<'_>) -> Result<GcReport, StoreError> {
     let store = Store::open(dir, run)?;
+    let _fence = fs::Fence::around([store.dir()]);
     if options.dry_run {
         let index = store.snapshot().clone();
         let choice = choose(&store, &index, options.grace);
@@ -158,7 +159,7 @@ fn named(store: &Store, index: &Index, findings: &mut Findings) -> HashSet<Conte
                 kept.extend(registered);
             }
             Names::Unfinished => {
-                let message = "holds the journal of a run that is at work or was interrupted; \
+                let message = "holds what a run at work, or an interrupted one, remembers; \
                      every RefDisk stays";
                 let finding = Finding::warning(Code::UnfinishedRun, path_text, message);
                 findings.push(finding.next("let it end, or run its command again"));
@@ -181,10 +182,15 @@ pub(super) fn own_pack(dir: &Path) -> Option<&Path> {
     let around = dir.parent()?;
     // What cannot be looked at may be there.
     let there = |name| !matches!(fs::look(&around.join(name)), Ok(fs::Entry::Missing));
-    [Manifest::FILE_NAME, RECEIPT_NAME, JOURNAL_NAME]
-        .into_iter()
-        .any(there)
-        .then_some(around)
+    [
+        Manifest::FILE_NAME,
+        RECEIPT_NAME,
+        JOURNAL_NAME,
+        PARTIAL_NAME,
+    ]
+    .into_iter()
+    .any(there)
+    .then_some(around)
 }
 
 fn out_of_reach(path: &Path, ref_disks: usize) -> Finding {

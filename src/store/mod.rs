@@ -36,6 +36,6 @@ pub use index::reread_index;
 pub use index::{Entry, KnownStamp, PackUse};
 pub use layout::{INDEX_NAME, LOCK_NAME, file_name};
 pub use list::{ListedRefDisk, ListedUser, StoreList, UserState, list};
-pub use packs::{JOURNAL_NAME, RECEIPT_NAME};
+pub use packs::{JOURNAL_NAME, PARTIAL_NAME, RECEIPT_NAME};
 pub use presence::{Expected, Presence, content_id};
 pub use store::Store;

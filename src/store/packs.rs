@@ -17,6 +17,10 @@ pub const RECEIPT_NAME: &str = "labpack-unpacked.json";
 /// interrupted. Nothing is collected while one is there: it may be all that names a RefDisk.
 pub const JOURNAL_NAME: &str = "labpack.journal";
 
+/// The name of the log that an unpack at work, or an interrupted one, has at the top of its
+/// destination. Which RefDisks it needs is not told anywhere yet.
+pub const PARTIAL_NAME: &str = "labpack-unpacked.partial";
+
 /// What a user of the store says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Names {
@@ -41,10 +45,12 @@ struct Receipt {
 
 /// Asks the pack, or the unpacked lab, in a folder which RefDisks it uses.
 pub(super) fn names(folder: &Path) -> Names {
-    match fs::look(&folder.join(JOURNAL_NAME)) {
-        Ok(Entry::Missing) => {}
-        Ok(_) => return Names::Unfinished,
-        Err(error) => return Names::Unreadable(with_cause(&error)),
+    for name in [JOURNAL_NAME, PARTIAL_NAME] {
+        match fs::look(&folder.join(name)) {
+            Ok(Entry::Missing) => {}
+            Ok(_) => return Names::Unfinished,
+            Err(error) => return Names::Unreadable(with_cause(&error)),
+        }
     }
     let mut ids = HashSet::new();
     let mut found = false;

@@ -175,6 +175,25 @@ impl Store {
         })
     }
 
+    /// As [`Store::register`] and [`Store::register_use`] in one: at no moment does nobody use it.
+    ///
+    /// # Errors
+    /// As [`Store::register`].
+    pub fn register_for(
+        &self,
+        entry: Entry,
+        pack: &Path,
+        run: &Run<'_>,
+    ) -> Result<Entry, StoreError> {
+        let path = fs::absolute(pack)?;
+        self.update(run, |index| {
+            let added = index.add(entry, |known| self.stands(known));
+            let added = added.map_err(|source| self.index_error(source))?;
+            take_down_use(index, &[added.id], &path);
+            Ok(added)
+        })
+    }
+
     /// Takes down that the pack or unpacked lab in the folder `pack` uses these RefDisks and
     /// their ancestors; ids that the store does not have are passed over.
     ///
@@ -189,22 +208,8 @@ impl Store {
         run: &Run<'_>,
     ) -> Result<(), StoreError> {
         let path = fs::absolute(pack)?;
-        let seen = now();
         self.update(run, |index| {
-            for id in index.with_ancestors(ids.iter().copied()) {
-                let Some(entry) = index.find_mut(&id) else {
-                    continue;
-                };
-                entry.last_used.clone_from(&seen);
-                match path.to_str() {
-                    Some(path) => entry.used_by(PackUse {
-                        path: path.to_owned(),
-                        seen: seen.clone(),
-                    }),
-                    // JSON cannot hold the path, so that gc could not ask there.
-                    None => entry.users_unknown = true,
-                }
-            }
+            take_down_use(index, ids, &path);
             Ok(())
         })
     }
@@ -246,6 +251,25 @@ impl Store {
     fn index_error(&self, source: crate::manifest::DocumentError) -> StoreError {
         let path = self.path_of(INDEX_NAME);
         StoreError::Index { path, source }
+    }
+}
+
+/// Takes down in the index who uses RefDisks, and their ancestors.
+fn take_down_use(index: &mut Index, ids: &[ContentId], path: &Path) {
+    let seen = now();
+    for id in index.with_ancestors(ids.iter().copied()) {
+        let Some(entry) = index.find_mut(&id) else {
+            continue;
+        };
+        entry.last_used.clone_from(&seen);
+        match path.to_str() {
+            Some(path) => entry.used_by(PackUse {
+                path: path.to_owned(),
+                seen: seen.clone(),
+            }),
+            // JSON cannot hold the path, so that gc could not ask there.
+            None => entry.users_unknown = true,
+        }
     }
 }
 

@@ -13,11 +13,8 @@ use crate::{
     formats::ParentPaths,
     fs::{self, Entry, LineLog},
     plan::{FileRecord, Link, LinkRecord, Receipt},
-    store::RECEIPT_NAME,
+    store::{PARTIAL_NAME as PARTIAL, RECEIPT_NAME},
 };
-
-/// The log of a run under way; the next run goes on from it.
-const PARTIAL: &str = "labpack-unpacked.partial";
 
 /// Reads the receipt of the lab that was unpacked into `dest`; `None` where there is none.
 ///
@@ -92,7 +89,7 @@ impl Memory {
         if let Some(receipt) = receipt_of(dest)? {
             memory.finished = true;
             memory.link = Some(receipt.link);
-            memory.store = receipt.store.map(|store| dest.join(store));
+            memory.store = receipt.store.map(Into::into);
             memory.files.extend(
                 receipt
                     .files

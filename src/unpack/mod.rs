@@ -63,6 +63,7 @@ pub fn unpack(request: &Request, run: &Run<'_>) -> Result<Outcome, UnpackError> 
     let start = Instant::now();
     vm_access::check(request)?;
     let mut places = Places::of(request)?;
+    let _fence = places.fence();
     let manifest = preflight::read_manifest(&places)?;
     let held = if request.dry_run {
         None
@@ -70,8 +71,11 @@ pub fn unpack(request: &Request, run: &Run<'_>) -> Result<Outcome, UnpackError> 
         Some(Held::take(&places.dest, run)?)
     };
     let mut memory = Memory::read(&places.dest)?;
-    places.stay_with(&memory);
-    let ready = match preflight::check(request, &places, &manifest, &mut memory, run) {
+    let stayed = places.stay_with(&memory, run);
+    let _store_fence = places.fence();
+    let ready =
+        stayed.and_then(|()| preflight::check(request, &places, &manifest, &mut memory, run));
+    let ready = match ready {
         Ok(ready) => ready,
         Err(error) => {
             held.map_or(Ok(()), Held::give_up)?;

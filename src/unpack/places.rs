@@ -2,16 +2,17 @@
 
 use std::{
     collections::HashMap,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use super::{Request, UnpackError, memory::Memory};
 use crate::{
-    base::{ContentId, RelPath},
-    fs::{self, Entry},
+    base::{ContentId, RelPath, Run},
+    fs::{self, Entry, Fence},
     manifest::{Manifest, RefDisk, StorePlace},
     plan::{Location, Roots},
     report::{Code, Finding, Findings},
+    store::{RECEIPT_NAME, Store},
 };
 
 /// The folder of RefDisks, in a pack and in a destination.
@@ -38,11 +39,45 @@ impl Places {
         })
     }
 
+    /// Puts up a fence around the folders that the user named.
+    pub(super) fn fence(&self) -> Fence {
+        let named = [
+            Some(&self.pack),
+            Some(&self.dest),
+            self.named_store.as_ref(),
+        ];
+        Fence::around(named.into_iter().flatten().map(PathBuf::as_path))
+    }
+
     /// Stays with the store of the last run, unless another was named.
-    pub(super) fn stay_with(&mut self, memory: &Memory) {
-        if self.named_store.is_none() {
-            self.named_store.clone_from(&memory.store);
+    ///
+    /// A receipt is a stranger's word: a store outside of the destination counts only if it says
+    /// itself that this lab uses it.
+    pub(super) fn stay_with(&mut self, memory: &Memory, run: &Run<'_>) -> Result<(), UnpackError> {
+        if self.named_store.is_some() {
+            return Ok(());
         }
+        let Some(store) = &memory.store else {
+            return Ok(());
+        };
+        let below = self.dest.join(store);
+        let inside = store
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)));
+        if !inside && !self.is_known_to(&below, run) {
+            return Err(UnpackError::Refused(Findings(vec![unknown_store(&below)])));
+        }
+        self.named_store = Some(below);
+        Ok(())
+    }
+
+    fn is_known_to(&self, store: &Path, run: &Run<'_>) -> bool {
+        let Ok(store) = Store::open(store, run) else {
+            return false;
+        };
+        let entries = store.entries();
+        let mut users = entries.iter().flat_map(|entry| &entry.packs);
+        users.any(|user| Path::new(&user.path) == self.dest)
     }
 
     /// The store as a receipt has it.
@@ -126,6 +161,15 @@ impl Places {
             );
         }
     }
+}
+
+fn unknown_store(store: &Path) -> Finding {
+    let message = format!(
+        "names the store `{}`, which is not there or does not know this lab",
+        store.display()
+    );
+    Finding::error(Code::MissingRefDisk, RECEIPT_NAME, message)
+        .next("if it is the right one, name it with --store")
 }
 
 fn unnamed_store() -> Finding {

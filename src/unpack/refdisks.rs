@@ -105,7 +105,8 @@ impl Stock {
             Some(store) => store,
             None => Store::create(&places.store(), run)?,
         };
-        let shelf = Shelf { store };
+        let dest = places.dest.clone();
+        let shelf = Shelf { store, dest };
         for step in plan
             .ref_disks
             .iter()
@@ -137,6 +138,8 @@ pub(super) fn parent_file(manifest: &Manifest, id: ContentId) -> Option<&str> {
 #[derive(Debug)]
 pub(super) struct Shelf {
     store: Store,
+    /// The lab that uses it.
+    dest: PathBuf,
 }
 
 impl Shelf {
@@ -160,7 +163,7 @@ impl Shelf {
             ..disk.clone()
         };
         let entry = Entry::new(&disk, parent_file(manifest, step.id), stamp);
-        self.store.register(entry, run)?;
+        self.store.register_for(entry, &self.dest, run)?;
         Ok(())
     }
 

@@ -80,6 +80,7 @@ impl Work<'_> {
     pub(super) fn carry_out(mut self, mut ready: Ready) -> Result<Outcome, UnpackError> {
         let mut findings = std::mem::take(&mut ready.findings);
         if ready.plan.is_done() && !self.memory.interrupted {
+            self.clear_temps(&ready.plan)?;
             let standing = links::carry_out(&ready.plan, self.scene.places, None, self.scene.run)?;
             self.remember(BTreeMap::new(), standing);
             let script = self.take_down(&ready.plan, &mut findings)?;
@@ -150,13 +151,19 @@ impl Work<'_> {
 
     /// Makes the folders, and removes temporary files that an interrupted run left.
     fn prepare(&self, plan: &UnpackPlan) -> Result<(), UnpackError> {
+        for folder in probe::folders(plan) {
+            fs::create_dir_all(&self.scene.places.file(&folder))?;
+        }
+        self.clear_temps(plan)
+    }
+
+    /// Removes temporary files that an interrupted run left, or one that could not remove them.
+    fn clear_temps(&self, plan: &UnpackPlan) -> Result<(), UnpackError> {
         let places = self.scene.places;
         fs::remove_stale_temps(&places.dest)?;
         fs::remove_stale_temps(&places.store())?;
         for folder in probe::folders(plan) {
-            let folder = places.file(&folder);
-            fs::create_dir_all(&folder)?;
-            fs::remove_stale_temps(&folder)?;
+            fs::remove_stale_temps(&places.file(&folder))?;
         }
         Ok(())
     }

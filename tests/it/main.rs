@@ -11,12 +11,26 @@ mod support;
 mod command;
 mod counters;
 mod cross_readers;
+#[cfg(unix)] // it plants symbolic links
+mod escapes;
 mod exports;
 mod external;
 mod hostile_corpus;
 #[cfg(target_os = "linux")] // elsewhere no shell caps memory
 mod hostile_memory;
 mod hostile_seeds;
+#[cfg(unix)] // it goes by file numbers and modes
+mod faults;
+#[cfg(unix)] // as above
+mod faults_between;
+#[cfg(unix)] // as above
+mod faults_disk;
+#[cfg(unix)] // as above
+mod faults_once;
+#[cfg(unix)] // as above
+mod faults_power;
+#[cfg(unix)] // as above
+mod interleaved;
 #[cfg(unix)] // it sends signals
 mod odd_ends;
 mod odd_input;

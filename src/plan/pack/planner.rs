@@ -25,6 +25,7 @@ pub struct Planner<'a> {
     rules: Rules,
     groups: Vec<Group>,
     by_key: HashMap<Key, usize>,
+    by_id: HashMap<ContentId, usize>,
     group_of: Vec<Option<usize>>,
     masked_of: HashMap<usize, Masked>,
     digests: Vec<Option<ContentId>>,
@@ -63,6 +64,7 @@ impl<'a> Planner<'a> {
             rules,
             groups: Vec::new(),
             by_key: HashMap::new(),
+            by_id: HashMap::new(),
             group_of: vec![None; count],
             masked_of: HashMap::new(),
             digests: vec![None; count],
@@ -108,8 +110,13 @@ impl<'a> Planner<'a> {
         let Some(known) = self.known.by_id(&id) else {
             return;
         };
-        let parent = self.parent_group(file);
+        if let Some(&group) = self.by_id.get(&id) {
+            return self.enter(file, group);
+        }
         let facts = known.disk.disk.as_ref();
+        // What stands beside it now need not be the parent that it was packed with.
+        let above = facts.and_then(|facts| self.by_id.get(&facts.parent?).copied());
+        let parent = above.or_else(|| self.parent_group(file));
         let canonical = facts.and_then(|facts| facts.canonical);
         let key = Key {
             digest: canonical.map_or(*id.as_bytes(), |canonical| *canonical.as_bytes()),
@@ -190,8 +197,10 @@ impl<'a> Planner<'a> {
             stored: false,
             sharing: Sharing::Link,
         });
-        self.by_key.insert(key, self.groups.len() - 1);
-        self.groups.len() - 1
+        let at = self.groups.len() - 1;
+        self.by_id.entry(self.groups[at].disk.id).or_insert(at);
+        self.by_key.insert(key, at);
+        at
     }
 
     fn enter(&mut self, file: usize, group: usize) {
@@ -210,9 +219,26 @@ impl<'a> Planner<'a> {
         for (&file, digest) in digests {
             self.digests[file] = Some(digest.content);
         }
+        self.join_stored();
         self.choose_parents();
         self.join_duplicates();
         self.plan(tool, created)
+    }
+
+    /// Takes in what an earlier pack put into the store to be shared, and could not be shared now:
+    /// a parent of it stands there again, or another file in its place.
+    fn join_stored(&mut self) {
+        for (file, lab_file) in self.lab.files.iter().enumerate() {
+            if let Origin::Stored {
+                place: Place::Store { ref_disk, .. },
+                digest,
+            } = &lab_file.origin
+                && self.group_of[file].is_none()
+                && ref_disk != digest
+            {
+                self.join_known(file, *ref_disk);
+            }
+        }
     }
 
     /// Decides which parents are stored, children first: a stored child wants its parent stored.

@@ -33,6 +33,8 @@ fn id(number: u8) -> DiskId {
 pub(crate) struct Builder<'a> {
     root: &'a Path,
     format: DiskFormat,
+    /// Bytes in a block of its disks.
+    block: u32,
 }
 
 /// A disk of a lab: its file name and its id.
@@ -44,7 +46,21 @@ pub(crate) struct Named {
 
 impl<'a> Builder<'a> {
     pub(crate) fn new(root: &'a Path, format: DiskFormat) -> Self {
-        Self { root, format }
+        let block = 1 << 20;
+        Self {
+            root,
+            format,
+            block,
+        }
+    }
+
+    /// As [`Builder::new`], with VHDs that are hardly longer than what is in them.
+    #[cfg(unix)]
+    pub(crate) fn tiny(root: &'a Path) -> Self {
+        Self {
+            block: 4096,
+            ..Self::new(root, DiskFormat::Vhd)
+        }
     }
 
     /// A disk's folder in a VM's.
@@ -66,7 +82,7 @@ impl<'a> Builder<'a> {
 
     pub(crate) fn base(&self, vm: &str, stem: &str, number: u8) -> Named {
         let mut disk = NewDisk::new(self.format, DiskKind::Dynamic, SIZE, id(number));
-        disk.block_size = Some(1 << 20);
+        disk.block_size = Some(self.block);
         disk.data = vec![
             (0, pattern(number, 128 << 10)),
             (2 << 20, pattern(number ^ 0x55, 4096)),
@@ -78,7 +94,7 @@ impl<'a> Builder<'a> {
     /// `C:\Export\<vm>` does.
     pub(crate) fn child(&self, vm: &str, name: &str, number: u8, parent: &Named) -> Named {
         let mut disk = NewDisk::new(self.format, DiskKind::Differencing, SIZE, id(number));
-        disk.block_size = Some(1 << 20);
+        disk.block_size = Some(self.block);
         disk.data = vec![(8192, pattern(number, 4096))];
         disk.parent = Some(NewParent {
             id: parent.id,
@@ -154,7 +170,16 @@ pub(crate) fn three_levels(root: &Path, format: DiskFormat) {
 
 /// As [`three_levels`], with two VMs and no more in them than that takes.
 pub(crate) fn small(root: &Path, format: DiskFormat) {
-    let lab = Builder::new(root, format);
+    small_of(&Builder::new(root, format), format);
+}
+
+/// As [`small`], with VHDs of a few KiB.
+#[cfg(unix)]
+pub(crate) fn tiny(root: &Path) {
+    small_of(&Builder::tiny(root), DiskFormat::Vhd);
+}
+
+fn small_of(lab: &Builder<'_>, format: DiskFormat) {
     for (number, vm) in [(1, "A"), (2, "B 2")] {
         lab.vm(vm);
         let base = lab.base(vm, "base", 200);

@@ -1,0 +1,88 @@
+//! The power goes at every step: whatever of the unflushed things reached the disk, nothing is
+//! lost, and the same command goes on.
+
+use labpack::unpack::LinkMode;
+
+use crate::{
+    faults::{Deed, in_one_thread, rounds, scratch, seed},
+    faults_disk::{Disk, Loss},
+};
+
+/// States that are made of each stop.
+const STATES: u64 = 2;
+
+/// Cuts the power before every step of a deed, or one in `every`, and after its last one.
+fn cut_everywhere(deed: Deed, every: u64) {
+    let every = if rounds(0) > 0 { 1 } else { every };
+    let (mut stops, mut states) = (0, 0);
+    let mut last = 1;
+    loop {
+        let mut came_through = false;
+        for state in 0..rounds(STATES) {
+            let loss = match state {
+                0 => Loss::All,
+                // A state of its own for each stop and each deed's seed.
+                _ => Loss::Some {
+                    seed: seed() + last * 1_000_003 + state * 7919,
+                },
+            };
+            came_through = cut(deed, last, loss);
+            states += 1;
+        }
+        stops += 1;
+        if came_through {
+            break;
+        }
+        last += every;
+    }
+    println!("{deed:?}: {stops} stops, {states} states of the disk");
+    assert!(stops > 5, "{deed:?}: {stops} stops");
+}
+
+/// Tells whether the deed was done before its `last` step came.
+fn cut(deed: Deed, last: u64, loss: Loss) -> bool {
+    let when = format!(
+        "{deed:?}, power cut at step {last}, {loss:?} (LABPACK_TEST_SEED={})",
+        seed()
+    );
+    let folder = scratch();
+    let (root, vault) = (folder.path().join("disk"), folder.path().join("vault"));
+    std::fs::create_dir(&root).unwrap();
+    in_one_thread(|| deed.prepare(&root));
+    let disk = Disk::of(&root, &vault);
+    let guard = disk.stop_at(last);
+    let done = in_one_thread(|| deed.work(&root));
+    drop(guard);
+    disk.cut(loss, &when);
+    deed.nothing_is_lost(&root, &when);
+    deed.goes_on(&root, &when);
+    done.is_ok()
+}
+
+#[test]
+fn a_pack_in_place_loses_nothing_when_the_power_goes() {
+    cut_everywhere(Deed::PackInPlace, 1);
+}
+
+#[test]
+fn a_pack_to_another_folder_goes_on_when_the_power_went() {
+    cut_everywhere(Deed::PackToOutput, 1);
+}
+
+#[test]
+fn a_restore_loses_nothing_when_the_power_goes() {
+    cut_everywhere(Deed::Restore, 1);
+}
+
+#[test]
+fn an_unpack_goes_on_when_the_power_went() {
+    cut_everywhere(Deed::Unpack(LinkMode::Copy), 1);
+    cut_everywhere(Deed::Unpack(LinkMode::Hardlink), 1);
+    cut_everywhere(Deed::Unpack(LinkMode::Symlink), 3);
+    cut_everywhere(Deed::Unpack(LinkMode::Relocate), 3);
+}
+
+#[test]
+fn a_collection_loses_nothing_when_the_power_goes() {
+    cut_everywhere(Deed::Gc, 1);
+}
