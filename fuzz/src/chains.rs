@@ -52,6 +52,9 @@ const ODD_PATHS: [&str; 12] = [
     r".\twice.vhdx",
 ];
 
+/// What an input begins with that has a chain of about as many levels as may be, besides.
+pub const LADDER: &[u8] = b"ladder";
+
 /// A disk that was made, and what was put into it.
 struct Made {
     path: String,
@@ -61,13 +64,19 @@ struct Made {
 
 /// The target.
 pub fn run(input: &[u8]) {
+    let (on_ladder, input) = match input.strip_prefix(LADDER) {
+        Some(rest) => (true, rest),
+        None => (false, input),
+    };
     let mut u = Unstructured::new(input);
     // Whatever runs out of bytes goes on with zeros.
-    let Ok(made) = graph(&mut u) else { return };
+    let Ok(made) = graph(&mut u, on_ladder) else {
+        return;
+    };
     let aliases: Vec<usize> = (0..u.int_in_range(0..=2).unwrap_or(0))
         .filter_map(|_| u.choose_index(made.len()).ok())
         .collect();
-    let in_folder = u.ratio(1, 32).unwrap_or(false);
+    let in_folder = !u.ratio(31, 32).unwrap_or(true);
     check_in_memory(&made, &aliases);
     // A ladder is long enough in memory.
     if in_folder && made.len() <= PATHS.len() {
@@ -75,9 +84,9 @@ pub fn run(input: &[u8]) {
     }
 }
 
-fn graph(u: &mut Unstructured<'_>) -> Result<Vec<Made>> {
+fn graph(u: &mut Unstructured<'_>, on_ladder: bool) -> Result<Vec<Made>> {
     let mut disks: Vec<(String, NewDisk)> = Vec::new();
-    if u.ratio(1, 64)? {
+    if on_ladder {
         disks = ladder(*u.choose(&[20, MAX_LEVELS, MAX_LEVELS + 1, MAX_LEVELS + 9])?);
     }
     for _ in 0..u.int_in_range(1..=10)? {
@@ -328,7 +337,8 @@ fn check_in_memory(made: &[Made], aliases: &[usize]) {
         "{} hints were followed",
         world.looked
     );
-    for &node in &all {
+    // Of a ladder, each step is like the one below.
+    for &node in all.iter().rev().step_by(1 + all.len() / 32) {
         check_node(&world, &graph, node, all.len());
     }
     let leaves = graph.leaves().count();
@@ -360,8 +370,8 @@ fn check_node(world: &World<'_>, graph: &Graph, node: NodeId, count: usize) {
         assert!(link.accepts(parent.info.as_ref().expect("a disk").own_id));
         assert!(graph.children(pair[1]).contains(&pair[0]) && graph.is_parent(pair[1]));
     }
-    // A long ladder is read from its end only.
-    if chain.len() < 16 || chain.len() + 2 > count {
+    // To open hundreds of disks takes long; of a ladder, few chains are read.
+    if chain.len() <= PATHS.len() || node.0 % 64 == 63 {
         check_content(world, &chain);
     }
 }

@@ -232,7 +232,10 @@ fn chains() -> Vec<Seed> {
             .map(|i| seed.wrapping_mul(i) ^ i.rotate_left(3))
             .collect()
     };
+    let ladder = |choice: u8| [b"ladder".as_slice(), &[choice], &[0x55; 40]].concat();
     vec![
+        ("chains", "ladder-sound", ladder(1)),
+        ("chains", "ladder-too-long", ladder(2)),
         ("chains", "short", bytes(7, 40)),
         ("chains", "long", bytes(31, 200)),
         ("chains", "longer", bytes(201, 250)),
