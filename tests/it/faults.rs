@@ -199,7 +199,7 @@ impl Deed {
     pub(crate) fn goes_on(self, root: &Path, when: &str) {
         let done = || {
             self.work(root)
-                .unwrap_or_else(|why| panic!("{when}: {}", Chain(&*why)))
+                .unwrap_or_else(|why| panic!("{when}: {}", Chain(&*why)));
         };
         let original = original();
         let lab = root.join("lab");
