@@ -358,9 +358,9 @@ fn a_link_planted_where_labpack_writes_is_not_followed() {
     }
 }
 
-/// Swaps the folder of the `at`-th step for a link to a copy of it; tells what was swapped, and
-/// returns the copy as it was.
-fn swap(deed: Deed, at: u64) -> Option<()> {
+/// Swaps the folder of the `at`-th step for a link to a copy of it, and proves that the copy stays
+/// as it is. Tells whether there was such a step.
+fn swap(deed: Deed, at: u64) -> bool {
     let folder = scratch();
     let (root, outside) = (folder.path().join("root"), folder.path().join("outside"));
     fs::create_dir(&root).unwrap();
@@ -386,12 +386,14 @@ fn swap(deed: Deed, at: u64) -> Option<()> {
     });
     let _ = in_one_thread(|| deed.work(&root));
     drop(guard);
-    let (step, before) = swapped.lock().unwrap().take()?;
+    let Some((step, before)) = swapped.lock().unwrap().take() else {
+        return false;
+    };
     if let Some(before) = before {
         let when = format!("{deed:?}, swapped at step {at}, {step}");
         assert_eq!(tree(&outside), before, "{when}");
     }
-    Some(())
+    true
 }
 
 /// As [`copy`], with links.
@@ -425,7 +427,7 @@ fn a_folder_swapped_for_a_link_while_labpack_runs_leads_nowhere() {
         Deed::Gc,
     ] {
         for at in (1..).step_by(every) {
-            if swap(deed, at).is_none() {
+            if !swap(deed, at) {
                 break;
             }
             swaps += 1;
