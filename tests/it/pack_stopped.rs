@@ -33,7 +33,7 @@ pub(crate) fn stop_everywhere<E>(
     work: impl Fn(&Path) -> Result<(), E>,
     check: impl Fn(&Path, u64),
 ) -> u64 {
-    let every = if cfg!(windows) { 7 * every } else { every };
+    let every = if cfg!(windows) { 23 * every } else { every };
     for last in (1..).step_by(every) {
         let folder = tempfile::tempdir().unwrap();
         prepare(folder.path());
