@@ -64,24 +64,34 @@ struct Made {
 
 /// The target.
 pub fn run(input: &[u8]) {
-    let (on_ladder, input) = match input.strip_prefix(LADDER) {
-        Some(rest) => (true, rest),
-        None => (false, input),
-    };
-    let mut u = Unstructured::new(input);
-    // Whatever runs out of bytes goes on with zeros.
-    let Ok(made) = graph(&mut u, on_ladder) else {
+    let Some((made, aliases, in_folder)) = sketch(input) else {
         return;
     };
-    let aliases: Vec<usize> = (0..u.int_in_range(0..=2).unwrap_or(0))
-        .filter_map(|_| u.choose_index(made.len()).ok())
-        .collect();
-    let in_folder = !u.ratio(31, 32).unwrap_or(true);
     check_in_memory(&made, &aliases);
     // A ladder is long enough in memory.
     if in_folder && made.len() <= PATHS.len() {
         check_in_folder(&made).expect("a folder to write into");
     }
+}
+
+/// Returns how many levels the longest sound chain of an input has.
+pub fn soundest(input: &[u8]) -> usize {
+    sketch(input).map_or(0, |(made, aliases, _)| check_in_memory(&made, &aliases))
+}
+
+/// The disks of an input, which of them have a second name, and whether they go into a folder.
+fn sketch(input: &[u8]) -> Option<(Vec<Made>, Vec<usize>, bool)> {
+    let (on_ladder, input) = match input.strip_prefix(LADDER) {
+        Some(rest) => (true, rest),
+        None => (false, input),
+    };
+    let mut u = Unstructured::new(input);
+    let made = graph(&mut u, on_ladder).ok()?;
+    let aliases = (0..u.int_in_range(0..=2).unwrap_or(0))
+        .filter_map(|_| u.choose_index(made.len()).ok())
+        .collect();
+    let in_folder = !u.ratio(31, 32).unwrap_or(true);
+    Some((made, aliases, in_folder))
 }
 
 fn graph(u: &mut Unstructured<'_>, on_ladder: bool) -> Result<Vec<Made>> {
@@ -328,7 +338,8 @@ impl Surroundings for World<'_> {
     }
 }
 
-fn check_in_memory(made: &[Made], aliases: &[usize]) {
+/// Returns how many levels the longest sound chain has.
+fn check_in_memory(made: &[Made], aliases: &[usize]) -> usize {
     let mut world = World::new(made, aliases);
     let all: Vec<_> = (0..world.disks.len()).map(NodeId).collect();
     let graph = chain::resolve(&mut world, &all);
@@ -343,6 +354,8 @@ fn check_in_memory(made: &[Made], aliases: &[usize]) {
     }
     let leaves = graph.leaves().count();
     assert!(leaves <= all.len());
+    let sound = all.iter().filter(|&&node| !graph.is_broken(node));
+    sound.map(|&node| graph.levels(node)).max().unwrap_or(0)
 }
 
 fn check_node(world: &World<'_>, graph: &Graph, node: NodeId, count: usize) {

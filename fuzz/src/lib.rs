@@ -8,7 +8,7 @@
 //! held to is in `disk`, and `masks` looks at what a relocation may touch. `chains` makes whole
 //! graphs of disks. A disk is megabytes long and nearly all zeros: `sparse` holds what is not.
 
-mod chains;
+pub mod chains;
 mod disk;
 mod documents;
 mod masks;

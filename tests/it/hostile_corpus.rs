@@ -98,6 +98,10 @@ fn every_seed_of_a_disk_or_document_is_taken() {
             ("index", _) => store::reread_index(&seed).is_ok(),
             ("receipt", "log") => unpack::read_log(&seed) == [1, 1, 0],
             ("receipt", _) => Receipt::read(&seed).is_ok(),
+            ("chains", "two-levels") => targets::chains::soundest(&seed) == 2,
+            ("chains", "three-levels") => targets::chains::soundest(&seed) == 3,
+            ("chains", "four-levels") => targets::chains::soundest(&seed) == 4,
+            ("chains", "ladder-sound") => targets::chains::soundest(&seed) == 256,
             _ => true,
         };
         assert!(taken, "{target}/{name}");
