@@ -5,7 +5,10 @@
 //! a crash. At every instant the bytes of each file stand somewhere: an occurrence is removed only
 //! once its RefDisk stands, is flushed and is named by a manifest that is.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+};
 
 use super::{
     PackError,
@@ -142,6 +145,27 @@ impl Carrier<'_> {
         fs::remove_stale_temps(self.store())?;
         store.register_use(&[], self.pack, self.run)?;
         Ok(Some(store))
+    }
+
+    /// Takes down that this pack relies on RefDisks which the store has already; tells whether
+    /// they still stand. Once the journal is there, nothing of what a user relies on is collected;
+    /// before, somebody may have collected what nobody used.
+    pub(super) fn claim(&self) -> Result<bool, PackError> {
+        let new: HashSet<ContentId> = self.work.plan.entries.iter().map(|e| e.id).collect();
+        let disks = self.manifest().ref_disks.iter();
+        let known: Vec<&RefDisk> = disks.filter(|disk| !new.contains(&disk.id)).collect();
+        if known.is_empty() {
+            return Ok(true);
+        }
+        let ids: Vec<ContentId> = known.iter().map(|disk| disk.id).collect();
+        let store = Store::create(self.store(), self.run)?;
+        store.register_use(&ids, self.pack, self.run)?;
+        for disk in known {
+            if !stands(&store.path_of(&disk.file), disk.length)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Takes the RefDisks down in the store's index, and that this pack uses them.

@@ -54,7 +54,9 @@ pub(super) fn pack(request: &Request, export: &Path, run: &Run<'_>) -> Result<Pa
         if has_journal(&root)? || read_manifest(&root)? != made.earlier {
             continue;
         }
-        made.carry_out(&root, &stock, run)?;
+        if !made.carry_out(&root, &stock, run)? {
+            continue;
+        }
         return made.packed(request, &root, &stock, resumed);
     }
 }
@@ -137,7 +139,8 @@ impl Made {
         self.plan.entries.is_empty() && self.plan.removals.is_empty() && new == *earlier
     }
 
-    fn carry_out(&self, root: &Path, stock: &Stock, run: &Run<'_>) -> Result<(), PackError> {
+    /// Does what was planned; false where the store has lost a RefDisk since, and nothing was done.
+    fn carry_out(&self, root: &Path, stock: &Stock, run: &Run<'_>) -> Result<bool, PackError> {
         let work = Work {
             mode: Mode::InPlace,
             plan: self.plan.clone(),
@@ -150,7 +153,7 @@ impl Made {
         };
         journal::write(root, Deed::Pack(Box::new(work)))?;
         let Some(Deed::Pack(work)) = journal::read(root)? else {
-            return Ok(());
+            return Ok(true);
         };
         let carrier = Carrier {
             pack: root,
@@ -158,11 +161,16 @@ impl Made {
             work: &work,
             run,
         };
+        if !carrier.claim()? {
+            journal::close(root)?;
+            restore_root(root, self.root)?;
+            return Ok(false);
+        }
         let kept = carrier.carry_out()?;
         if kept.any_error() {
             return Err(PackError::Kept(kept));
         }
-        Ok(())
+        Ok(true)
     }
 
     fn memory(&self) -> Memory {

@@ -74,8 +74,11 @@ pub(super) fn pack(request: &Request, output: &Path, run: &Run<'_>) -> Result<Pa
         survey,
         run,
     };
-    let (plan, resumed) = (job.carry_out()?, recovered.resumed);
-    Ok(job.packed(plan, resumed))
+    match job.carry_out()? {
+        Some(plan) => Ok(job.packed(plan, recovered.resumed)),
+        // The store has lost a RefDisk that was counted on; copies that wait are used again.
+        None => self::pack(request, output, run),
+    }
 }
 
 fn check_is_export(export: &Path) -> Result<(), PackError> {
@@ -104,7 +107,8 @@ impl Job<'_> {
         &self.survey.lab
     }
 
-    fn carry_out(&self) -> Result<PackPlan, PackError> {
+    /// Does the work; `None` where the store has lost a RefDisk meanwhile, and nothing was done.
+    fn carry_out(&self) -> Result<Option<PackPlan>, PackError> {
         let memory = seen::recall(&self.pack);
         let shelf = Shelf::open(&self.stock, self.earlier.as_ref(), self.run)?;
         if self.request.dry_run {
@@ -114,7 +118,7 @@ impl Job<'_> {
                 copies: None,
                 run: self.run,
             };
-            return Ok(self.read(&reader, &shelf)?.0);
+            return Ok(Some(self.read(&reader, &shelf)?.0));
         }
         let expected = self.expected_duplicates(&shelf)?;
         let bytes = self.bytes_to_copy(&memory, &expected);
@@ -176,7 +180,7 @@ impl Job<'_> {
         reads: &Reads,
         waiting: Vec<Waiting>,
         unused: Vec<manifest::RefDisk>,
-    ) -> Result<PackPlan, PackError> {
+    ) -> Result<Option<PackPlan>, PackError> {
         let lab = self.lab();
         let memory = reads.iter().filter_map(|(&at, read)| {
             let mut known = read.remembered.clone();
@@ -195,17 +199,21 @@ impl Job<'_> {
         };
         journal::write(&self.pack, Deed::Pack(Box::new(work)))?;
         let Some(Deed::Pack(work)) = journal::read(&self.pack)? else {
-            return Ok(plan);
+            return Ok(Some(plan));
         };
         let (pack, stock, run) = (self.pack.as_path(), &self.stock, self.run);
-        Carrier {
+        let carrier = Carrier {
             pack,
             stock,
             work: &work,
             run,
+        };
+        if !carrier.claim()? {
+            journal::close(pack)?;
+            return Ok(None);
         }
-        .carry_out()?;
-        Ok(plan)
+        carrier.carry_out()?;
+        Ok(Some(plan))
     }
 
     /// The copies that the plan needs; those that were not made on the way are made now.

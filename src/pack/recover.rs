@@ -72,7 +72,17 @@ fn finish(pack: &Path, stock: &Stock, work: &Work, run: &Run<'_>) -> Result<Reco
         run,
     };
     let ours = work.waiting.iter().map(|copy| copy.path.clone()).collect();
-    match carrier.carry_out() {
+    let stands = carrier.is_written()? || carrier.claim()?;
+    let finished = if stands {
+        carrier.carry_out()
+    } else {
+        let (path, what) = (
+            stock.folder.clone(),
+            "a RefDisk was removed from it".to_owned(),
+        );
+        Err(PackError::Fs(FsError::Changed { path, what }))
+    };
+    match finished {
         // What was left alone is looked at again, as it is now.
         Ok(_) => {}
         Err(PackError::Fs(FsError::Changed { .. })) if !carrier.is_written()? => match work.mode {

@@ -84,3 +84,60 @@ fn packs_that_enter_one_store_at_once_store_the_parent_once_and_come_back() {
         assert_eq!(tree(lab), before, "{}", lab.display());
     }
 }
+
+#[test]
+fn a_refdisk_that_was_collected_after_it_was_counted_on_is_stored_again() {
+    use labpack::{fs::seam, store};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let folder = tempfile::tempdir().unwrap();
+    let (store, first) = (folder.path().join("store"), folder.path().join("first"));
+    labs::on_one_parent(&first, DiskFormat::Vhdx, 2);
+    let request = |lab: &std::path::Path| pack::Request {
+        exports: vec![lab.to_owned()],
+        store: Some(store.clone()),
+        ..pack::Request::default()
+    };
+    pack::pack(&request(&first), &Watch::default().run()).unwrap();
+    let restore = pack::RestoreRequest {
+        pack: first.clone(),
+        store: Some(store.clone()),
+        ..pack::RestoreRequest::default()
+    };
+    pack::restore(&restore, &Watch::default().run()).unwrap();
+    // Nobody uses the RefDisk now; the next packs find it in the store, and then it goes.
+    for output in [None, Some(folder.path().join("packed"))] {
+        let lab = folder.path().join(format!("lab {}", output.is_some()));
+        labs::on_one_parent(&lab, DiskFormat::Vhdx, 2);
+        let before = tree(&lab);
+        let (collected, at) = (std::sync::Arc::new(AtomicBool::new(false)), store.clone());
+        let once = std::sync::Arc::clone(&collected);
+        let guard = seam::install(move |step| {
+            let journal = step.path.to_string_lossy().contains("labpack.journal");
+            if journal && !once.swap(true, Ordering::SeqCst) {
+                let options = store::GcOptions {
+                    dry_run: false,
+                    grace: std::time::Duration::ZERO,
+                };
+                store::gc(&at, options, &Watch::default().run()).unwrap();
+            }
+            Ok(())
+        });
+        let request = pack::Request {
+            output: output.clone(),
+            ..request(&lab)
+        };
+        let done = pack::pack(&request, &Watch::default().run());
+        drop(guard);
+        assert!(collected.load(Ordering::SeqCst));
+        assert_eq!(done.unwrap().packs[0].stored, 1, "it was stored anew");
+        let packed = output.unwrap_or_else(|| lab.clone());
+        let report = crate::support::verbs::verify(&packed, Some(&store), true);
+        assert!(!report.found_errors());
+        let restore = pack::RestoreRequest {
+            pack: packed.clone(),
+            ..restore.clone()
+        };
+        pack::restore(&restore, &Watch::default().run()).unwrap();
+        assert_eq!(tree(&lab), before);
+    }
+}
