@@ -366,11 +366,10 @@ fn as_nobody(line: &[std::ffi::OsString]) -> Command {
 }
 
 fn set_modes(lab: &Path, mode: u32) {
-    for (path, thing) in tree(lab) {
-        if thing.what == crate::support::What::Folder {
-            let mode = fs::Permissions::from_mode(mode);
-            // It may have gone meanwhile.
-            let _ = fs::set_permissions(lab.join(path), mode);
+    // Files and folders come and go meanwhile.
+    for entry in walkdir::WalkDir::new(lab).into_iter().flatten() {
+        if entry.file_type().is_dir() {
+            let _ = fs::set_permissions(entry.path(), fs::Permissions::from_mode(mode));
         }
     }
 }
