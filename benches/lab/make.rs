@@ -1,8 +1,14 @@
-//! Makes a lab of chosen size for `benches/lab/run`: VMs that each have their own copy of one
-//! parent, as `Export-VM` leaves them, full of bytes that do not compress.
+//! Makes labs for `benches/lab/run`, full of bytes that do not compress.
 //!
 //! ```text
 //! cargo run --release --example make_lab -- FOLDER [--vms 4] [--parent-mib 900] [--leaf-mib 124]
+//!     VMs that each have their own copy of one parent, as `Export-VM` leaves them
+//! … -- FOLDER --chains 334
+//!     VMs that each have a chain of three small disks
+//! … -- FOLDER --files 100000
+//!     a VM that has so many small files beside its disks
+//! … -- FOLDER --sparse-tib 1
+//!     a VM with one disk of that length, all of it a hole but for its ends
 //! ```
 #![expect(
     clippy::disallowed_methods,
@@ -24,42 +30,43 @@ use labpack::{
 const MIB: u64 = 1 << 20;
 
 /// What is to be made.
-struct Size {
-    folder: PathBuf,
-    vms: u64,
-    parent: u64,
-    leaf: u64,
+enum Shape {
+    /// VMs on copies of one parent.
+    OneParent { vms: u64, parent: u64, leaf: u64 },
+    /// VMs with three disks each.
+    Chains(u64),
+    /// One VM with so many small files.
+    Files(u64),
+    /// One VM with a file of this length.
+    Sparse(u64),
 }
 
-impl Size {
-    fn of_arguments() -> Option<Self> {
-        let mut args = std::env::args().skip(1);
-        let mut size = Self {
-            folder: args.next()?.into(),
-            vms: 4,
-            parent: 900 * MIB,
-            leaf: 124 * MIB,
-        };
+impl Shape {
+    fn of_arguments(mut args: impl Iterator<Item = String>) -> Option<Self> {
+        let (mut vms, mut parent, mut leaf) = (4, 900 * MIB, 124 * MIB);
+        let mut other = None;
         while let Some(flag) = args.next() {
             let number: u64 = args.next()?.parse().ok()?;
             match flag.as_str() {
-                "--vms" => size.vms = number,
-                "--parent-mib" => size.parent = number * MIB,
-                "--leaf-mib" => size.leaf = number * MIB,
+                "--vms" => vms = number,
+                "--parent-mib" => parent = number * MIB,
+                "--leaf-mib" => leaf = number * MIB,
+                "--chains" => other = Some(Self::Chains(number)),
+                "--files" => other = Some(Self::Files(number)),
+                "--sparse-tib" => other = Some(Self::Sparse(number << 40)),
                 _ => return None,
             }
         }
-        Some(size)
+        Some(other.unwrap_or(Self::OneParent { vms, parent, leaf }))
     }
 
-    /// As the guest sees every disk of the lab.
-    const fn disk(&self) -> u64 {
-        let larger = if self.parent > self.leaf {
-            self.parent
-        } else {
-            self.leaf
-        };
-        larger + 64 * MIB
+    fn make(&self, folder: &Path) -> Result<(), Box<dyn Error>> {
+        match *self {
+            Self::OneParent { vms, parent, leaf } => one_parent(folder, vms, parent, leaf),
+            Self::Chains(vms) => (1..=vms).try_for_each(|vm| chain_of_three(folder, vm)),
+            Self::Files(files) => many_files(folder, files),
+            Self::Sparse(len) => sparse(folder, len),
+        }
     }
 }
 
@@ -82,25 +89,20 @@ fn write(disk: &NewDisk, path: &Path) -> Result<(), Box<dyn Error>> {
     Ok(disk.write_to(&mut file)?)
 }
 
-fn parent(size: &Size) -> NewDisk {
-    let mut disk = NewDisk::new(DiskFormat::Vhdx, DiskKind::Dynamic, size.disk(), id(0));
-    disk.data = vec![(0, noise(0, size.parent))];
+fn base(size: u64, number: u64, filled: u64) -> NewDisk {
+    let mut disk = NewDisk::new(DiskFormat::Vhdx, DiskKind::Dynamic, size, id(number));
+    disk.data = vec![(0, noise(number, filled))];
     disk
 }
 
-fn leaf(size: &Size, number: u64) -> NewDisk {
-    let mut disk = NewDisk::new(
-        DiskFormat::Vhdx,
-        DiskKind::Differencing,
-        size.disk(),
-        id(number),
-    );
-    disk.data = vec![(0, noise(number, size.leaf))];
+fn child(size: u64, number: u64, filled: u64, of: u64, beside: &str) -> NewDisk {
+    let mut disk = NewDisk::new(DiskFormat::Vhdx, DiskKind::Differencing, size, id(number));
+    disk.data = vec![(0, noise(number, filled))];
     disk.parent = Some(NewParent {
-        id: id(0),
+        id: id(of),
         paths: ParentPaths {
-            relative: Some(r".\reference.vhdx".to_owned()),
-            absolute: Some(format!(r"F:\Export\VM{number}\reference.vhdx")),
+            relative: Some(format!(r".\{beside}")),
+            absolute: Some(format!(r"F:\Export\VM{number}\{beside}")),
             volume: None,
         },
         timestamp: 0,
@@ -108,33 +110,78 @@ fn leaf(size: &Size, number: u64) -> NewDisk {
     disk
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let Some(size) = Size::of_arguments() else {
-        eprintln!("usage: make_lab FOLDER [--vms N] [--parent-mib N] [--leaf-mib N]");
-        return Err("the arguments are not these".into());
-    };
+/// Makes the folders of a VM and its configuration; returns the folder of its disks.
+fn vm(folder: &Path, number: u64) -> Result<PathBuf, Box<dyn Error>> {
+    let vm = folder.join(format!("VM{number}"));
+    fs::create_dir_all(vm.join("Virtual Machines"))?;
+    fs::write(
+        vm.join("Virtual Machines").join(format!("{number}.vmcx")),
+        noise(number, 64 * 1024),
+    )?;
+    let disks = vm.join("Virtual Hard Disks");
+    fs::create_dir_all(&disks)?;
+    Ok(disks)
+}
+
+fn one_parent(folder: &Path, vms: u64, parent: u64, leaf: u64) -> Result<(), Box<dyn Error>> {
+    let size = parent.max(leaf) + 64 * MIB;
     let mut first = None;
-    for number in 1..=size.vms {
-        let vm = size.folder.join(format!("VM{number}"));
-        fs::create_dir_all(vm.join("Virtual Machines"))?;
-        fs::write(
-            vm.join("Virtual Machines").join(format!("{number}.vmcx")),
-            noise(number, 64 * 1024),
-        )?;
-        let disks = vm.join("Virtual Hard Disks");
-        fs::create_dir_all(&disks)?;
+    for number in 1..=vms {
+        let disks = vm(folder, number)?;
         let copy = disks.join("reference.vhdx");
         match &first {
             Some(first) => drop(fs::copy(first, &copy)?),
             None => {
-                write(&parent(&size), &copy)?;
+                write(&base(size, 0, parent), &copy)?;
                 first = Some(copy);
             }
         }
         write(
-            &leaf(&size, number),
+            &child(size, number, leaf, 0, "reference.vhdx"),
             &disks.join(format!("VM{number}.vhdx")),
         )?;
     }
     Ok(())
+}
+
+fn chain_of_three(folder: &Path, number: u64) -> Result<(), Box<dyn Error>> {
+    let disks = vm(folder, number)?;
+    let (size, filled) = (64 * MIB, 64 * 1024);
+    let first = 3 * number;
+    write(&base(size, first, filled), &disks.join("base.vhdx"))?;
+    write(
+        &child(size, first + 1, filled, first, "base.vhdx"),
+        &disks.join("middle.vhdx"),
+    )?;
+    write(
+        &child(size, first + 2, filled, first + 1, "middle.vhdx"),
+        &disks.join("leaf.vhdx"),
+    )
+}
+
+fn many_files(folder: &Path, files: u64) -> Result<(), Box<dyn Error>> {
+    chain_of_three(folder, 1)?;
+    for number in 0..files {
+        let place = folder.join("VM1").join(format!("logs {}", number / 1000));
+        fs::create_dir_all(&place)?;
+        fs::write(place.join(format!("{number:06}.log")), noise(number, 512))?;
+    }
+    Ok(())
+}
+
+fn sparse(folder: &Path, len: u64) -> Result<(), Box<dyn Error>> {
+    let mut disk = NewDisk::new(DiskFormat::Vhd, DiskKind::Fixed, len, id(1));
+    disk.data = vec![(0, noise(0, MIB)), (len - MIB, noise(1, MIB))];
+    write(&disk, &vm(folder, 1)?.join("large.vhd"))
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    let folder = args.next().map(PathBuf::from);
+    let (Some(folder), Some(shape)) = (folder, Shape::of_arguments(args)) else {
+        eprintln!("usage: make_lab FOLDER [--vms N] [--parent-mib N] [--leaf-mib N]");
+        eprintln!("       make_lab FOLDER --chains N | --files N | --sparse-tib N");
+        return Err("the arguments are not these".into());
+    };
+    shape.make(&folder)
 }
