@@ -1,20 +1,23 @@
 //! Paths inside an export, a pack or a destination.
 
 use std::{
+    borrow::Cow,
     fmt,
     path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
 };
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A path below a folder, its parts separated by `/`, that means the same on every system and
 /// can lead nowhere else: no empty part, `.`, `..`, drive, `:`, device name, control character,
 /// trailing dot or blank.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
-#[serde(transparent)]
-pub struct RelPath(String);
+///
+/// Clones share the text: a file's path stands in many tables.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RelPath(Arc<str>);
 
 /// Why a text is not a [`RelPath`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,7 +41,7 @@ impl RelPath {
         let path = text.into();
         match fault(&path) {
             Some(why) => Err(BadRelPath { path, why }),
-            None => Ok(Self(path)),
+            None => Ok(Self(path.into())),
         }
     }
 
@@ -89,7 +92,7 @@ impl RelPath {
     pub fn folder(&self) -> Option<Self> {
         self.0
             .rsplit_once('/')
-            .map(|(folder, _)| Self(folder.to_owned()))
+            .map(|(folder, _)| Self(folder.into()))
     }
 
     /// The first part.
@@ -212,6 +215,27 @@ impl fmt::Display for RelPath {
 impl fmt::Debug for RelPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl Serialize for RelPath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl JsonSchema for RelPath {
+    fn schema_name() -> Cow<'static, str> {
+        "RelPath".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A path below a folder, its parts separated by `/`, that means the same \
+                on every system and can lead nowhere else: no empty part, `.`, `..`, drive, `:`, \
+                device name, control character, trailing dot or blank.",
+        })
     }
 }
 

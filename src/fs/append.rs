@@ -13,7 +13,7 @@ use super::{
     system,
 };
 
-/// A file of lines, to which several workers append. A line is flushed before the call returns.
+/// A file of lines, to which several workers append.
 ///
 /// A crash may tear the last line; whoever opens the file again begins a new one.
 #[derive(Debug)]
@@ -39,11 +39,21 @@ impl LineLog {
         Ok(log)
     }
 
-    /// Appends a line, which holds no line feed itself.
+    /// Appends a line, which holds no line feed itself, and flushes it.
     ///
     /// # Errors
     /// What the system says.
     pub fn append(&self, line: &[u8]) -> Result<(), FsError> {
+        self.append_unflushed(line)?;
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        step(StepKind::Flush, &self.path, || file.sync_data())
+    }
+
+    /// Appends a line that a power cut may take, as long as no later one is flushed.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn append_unflushed(&self, line: &[u8]) -> Result<(), FsError> {
         let mut bytes = Vec::with_capacity(line.len().saturating_add(1));
         bytes.extend_from_slice(line);
         bytes.push(b'\n');
@@ -55,8 +65,7 @@ impl LineLog {
         step(StepKind::Write, &self.path, || {
             file.seek(SeekFrom::End(0))?;
             file.write_all(bytes)
-        })?;
-        step(StepKind::Flush, &self.path, || file.sync_data())
+        })
     }
 }
 

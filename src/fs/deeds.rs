@@ -1,7 +1,8 @@
 //! Small deeds: rename, remove, create, patch, flush. Each is one step or a few, all announced.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, BufWriter},
     path::Path,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
@@ -23,9 +24,25 @@ use crate::base::{Attributes, FileTime, IoMeter, Patch, Payload, Write};
 /// # Errors
 /// What the system says.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
-    let mut temp = TempFile::create(path, &Arc::default())?;
-    temp.data(0, bytes)
-        .map_err(|error| FsError::from_io("write to", path, error))?;
+    write_atomic_with(path, |out| out.write_all(bytes))
+}
+
+/// As [`write_atomic`], of what `fill` writes, piece by piece. Where it fails, nothing changes.
+///
+/// # Errors
+/// What the system or `fill` says.
+pub fn write_atomic_with(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+) -> Result<(), FsError> {
+    let temp = TempFile::create(path, &Arc::default())?;
+    let mut out = BufWriter::with_capacity(PIECE, Appender { temp, at: 0 });
+    let filled = fill(&mut out).and_then(|()| {
+        let inner = out.into_inner();
+        inner.map_err(io::IntoInnerError::into_error)
+    });
+    let Appender { temp, .. } =
+        filled.map_err(|error| FsError::from_io("write to", path, error))?;
     let how = Finish {
         modified: now(),
         attributes: Attributes {
@@ -35,6 +52,27 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), FsError> {
         existing: Existing::Replace,
     };
     temp.finish(&how).map(drop)
+}
+
+/// So many bytes of a document are written at once.
+const PIECE: usize = 64 << 10;
+
+/// Writes at the end of a new file.
+struct Appender {
+    temp: TempFile,
+    at: u64,
+}
+
+impl io::Write for Appender {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.temp.data(self.at, bytes)?;
+        self.at = self.at.saturating_add(bytes.len() as u64);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn now() -> FileTime {
@@ -63,12 +101,21 @@ pub fn rename_new(from: &Path, to: &Path) -> Result<(), FsError> {
 /// # Errors
 /// What the system says.
 pub fn rename_over(from: &Path, to: &Path) -> Result<(), FsError> {
-    rename_step(from, to, system::rename_over)?;
+    rename_over_unlisted(from, to)?;
     sync_folder_of(to)?;
     if from.parent() != to.parent() {
         sync_folder_of(from)?;
     }
     Ok(())
+}
+
+/// As [`rename_over`], but for the folders: whoever renames many files flushes them once, with
+/// [`sync_folder`], the new ones first.
+///
+/// # Errors
+/// What the system says.
+pub fn rename_over_unlisted(from: &Path, to: &Path) -> Result<(), FsError> {
+    rename_step(from, to, system::rename_over)
 }
 
 pub(super) fn rename_step(

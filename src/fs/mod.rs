@@ -55,7 +55,8 @@ mod tests;
 pub use append::LineLog;
 pub use deeds::{
     create_dir_all, patch_in_place, remove_empty_folder, remove_file, rename_new, rename_over,
-    set_folder_time, set_times_and_attributes, sync_file, sync_folder, write_atomic,
+    rename_over_unlisted, set_folder_time, set_times_and_attributes, sync_file, sync_folder,
+    write_atomic, write_atomic_with,
 };
 pub use error::FsError;
 pub use fence::Fence;

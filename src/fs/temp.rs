@@ -220,7 +220,20 @@ impl TempFile {
     ///
     /// # Errors
     /// [`FsError::Exists`] where it may not replace what stands there; what the system says.
-    pub fn finish(mut self, how: &Finish) -> Result<Stamp, FsError> {
+    pub fn finish(self, how: &Finish) -> Result<Stamp, FsError> {
+        let final_path = self.final_path.clone();
+        let stamp = self.finish_unlisted(how)?;
+        deeds::sync_folder_of(&final_path)?;
+        Ok(stamp)
+    }
+
+    /// As [`TempFile::finish`], but for the folder: whoever finishes many files in one flushes it
+    /// once, with [`sync_folder`](super::sync_folder). Until then a power cut may take the name,
+    /// never the bytes under it.
+    ///
+    /// # Errors
+    /// As [`TempFile::finish`].
+    pub fn finish_unlisted(mut self, how: &Finish) -> Result<Stamp, FsError> {
         let found = self
             .file
             .metadata()
@@ -243,7 +256,6 @@ impl TempFile {
         };
         deeds::rename_step(&self.path, &self.final_path, rename)?;
         self.finished = true;
-        deeds::sync_folder_of(&self.final_path)?;
         let done = system::stamp_of(&self.file);
         let done = done.map_err(FsError::when("look at", &self.final_path))?;
         // Wine no longer knows the volume of a handle whose file was renamed.

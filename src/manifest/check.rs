@@ -9,7 +9,7 @@ use super::{DocumentError, Manifest, PackedFile, Totals, Vm, document::invalid, 
 use crate::base::RelPath;
 
 /// Checks everything that [`read`](super::read) promises.
-pub(super) fn check(manifest: &Manifest) -> Result<(), DocumentError> {
+pub(crate) fn check(manifest: &Manifest) -> Result<(), DocumentError> {
     check_created(&manifest.created)?;
     names::check(manifest)?;
     check_vms(&manifest.vms)?;

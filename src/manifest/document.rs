@@ -1,17 +1,26 @@
 //! What labpack's own JSON documents have in common: a format, a version, and strict reading.
 
-use std::{cell::Cell, collections::HashSet, fmt};
+use std::{
+    cell::Cell,
+    collections::HashSet,
+    fmt,
+    io::{self, Write},
+};
 
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize,
     de::{self, DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use super::{DocumentError, place::place_at};
+use super::{DocumentError, place::place_at, tally::Tally};
 
-/// The most values that a document may have, at any depth: more than 150,000 files come to. A
-/// value that no version knows is kept, in far more bytes of memory than it has in the file.
-const MOST_VALUES: u32 = 2 << 20;
+/// The most values that a document may have, at any depth: more than 120,000 files come to in a
+/// journal, which says the most of each. A value that no version knows is kept, in far more bytes
+/// of memory than it has in the file.
+pub(super) const MOST_VALUES: u32 = 3 << 20;
+/// How deep a document of labpack's own may nest. Readers stop at 128, and the manifest stands
+/// within the journal.
+pub(super) const MOST_LEVELS: u32 = 120;
 
 /// A kind of document.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +47,27 @@ impl Document {
         self.check_header(&parse(text)?)?;
         look_through(text)?;
         parse(text)
+    }
+
+    /// Writes a value as a document of this kind, compact and piece by piece. One that
+    /// [`Self::read`] would not take for its length, its depth or the number of its values is an
+    /// error, and is not to be kept.
+    pub(crate) fn write<T: Serialize>(&self, value: &T, out: &mut dyn Write) -> io::Result<()> {
+        let mut tally = Tally::new(out);
+        serde_json::to_writer(&mut tally, value)?;
+        tally.check(self)
+    }
+
+    /// As [`Self::write`], indented, with a line feed at the end.
+    pub(crate) fn write_pretty<T: Serialize>(
+        &self,
+        value: &T,
+        out: &mut dyn Write,
+    ) -> io::Result<()> {
+        let mut tally = Tally::new(out);
+        serde_json::to_writer_pretty(&mut tally, value)?;
+        tally.write_all(b"\n")?;
+        tally.check(self)
     }
 
     fn check_header(&self, header: &Header) -> Result<(), DocumentError> {

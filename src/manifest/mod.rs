@@ -13,6 +13,7 @@ mod error;
 mod place;
 mod read;
 mod schema;
+mod tally;
 mod unknown;
 mod v1;
 mod write;
@@ -20,6 +21,7 @@ mod write;
 #[cfg(test)]
 mod sample;
 
+pub(crate) use check::check;
 pub use clock::{now, parse_utc, utc};
 pub(crate) use document::{Document, invalid};
 pub use error::DocumentError;
@@ -30,6 +32,7 @@ pub use v1::{
     Role, Run, Sharing, StorePlace, Totals, Unknown, Vm,
 };
 pub use write::write;
+pub(crate) use write::write_to;
 
 /// Why a manifest was not read.
 pub type ManifestError = DocumentError;

@@ -2,7 +2,7 @@
 
 use super::{Document, DocumentError, Manifest, check::check};
 
-const DOCUMENT: Document = Document {
+pub(super) const DOCUMENT: Document = Document {
     format: Manifest::FORMAT,
     newest: Manifest::VERSION,
     max_bytes: Manifest::MAX_BYTES,

@@ -71,10 +71,14 @@ fn vm(name: &str, runs: Vec<Run>) -> Vm {
     let own_digest = if runs.is_empty() { id("mid") } else { id(name) };
     let base = stored(id("base"), Sharing::Link, vec![]);
     let mut base = file(&base_at, 8 << 20, id("base"), Role::Parent, base);
-    base.disk = Some(facts(DiskKind::Dynamic, 1, None));
+    base.disk = Some(Box::new(facts(DiskKind::Dynamic, 1, None)));
     let mid = stored(id("mid"), Sharing::Link, runs);
     let mut mid = file(&mid_at, 4 << 20, own_digest, Role::Parent, mid);
-    mid.disk = Some(facts(DiskKind::Differencing, 2, Some((&base_at, 1))));
+    mid.disk = Some(Box::new(facts(
+        DiskKind::Differencing,
+        2,
+        Some((&base_at, 1)),
+    )));
     let leaf_id = id(&format!("leaf of {name}"));
     let mut leaf = file(
         &below("root.avhdx"),
@@ -83,7 +87,11 @@ fn vm(name: &str, runs: Vec<Run>) -> Vm {
         Role::Leaf,
         Place::Pack,
     );
-    leaf.disk = Some(facts(DiskKind::Differencing, 3, Some((&mid_at, 2))));
+    leaf.disk = Some(Box::new(facts(
+        DiskKind::Differencing,
+        3,
+        Some((&mid_at, 2)),
+    )));
     let iso = stored(id("iso"), Sharing::Copy, vec![]);
     let mut iso = file(&below("tools.iso"), 1 << 20, id("iso"), Role::File, iso);
     iso.attributes.read_only = true;

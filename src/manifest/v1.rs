@@ -65,6 +65,38 @@ impl Manifest {
             .chain(&self.other_files)
     }
 
+    /// Tells whether two manifests differ in nothing but who wrote them, and when.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let Self {
+            format,
+            version,
+            tool: _,
+            created: _,
+            store,
+            totals,
+            vms,
+            other_files,
+            folders,
+            ref_disks,
+            unknown,
+        } = self;
+        *format == other.format
+            && *version == other.version
+            && *store == other.store
+            && *totals == other.totals
+            && *vms == other.vms
+            && *other_files == other.other_files
+            && *folders == other.folders
+            && *ref_disks == other.ref_disks
+            && *unknown == other.unknown
+    }
+
+    /// Returns the files that stand in the pack at their own paths.
+    pub fn placed(&self) -> impl Iterator<Item = &PackedFile> {
+        self.files().filter(|file| file.place == Place::Pack)
+    }
+
     /// Returns the RefDisk with this id.
     #[must_use]
     pub fn ref_disk(&self, id: &ContentId) -> Option<&RefDisk> {
@@ -147,7 +179,7 @@ pub struct PackedFile {
     pub role: Role,
     /// What it says about itself, if it is a disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub disk: Option<DiskFacts>,
+    pub disk: Option<Box<DiskFacts>>,
     /// Where its bytes are now.
     #[serde(default)]
     pub place: Place,

@@ -6,7 +6,8 @@
 //! once its RefDisk stands, is flushed and is named by a manifest that is.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashMap, HashSet},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -276,26 +277,31 @@ impl Carrier<'_> {
         }
         self.dress_copies()?;
         let staging = self.staging();
+        let placed = self.manifest().placed();
+        let placed: HashMap<&RelPath, &PackedFile> =
+            placed.map(|file| (&file.path, file)).collect();
+        let mut changed = BTreeSet::new();
         for copy in &self.work.waiting {
             self.run.go_on()?;
             let waiting = staging.place(&copy.path, copy.for_store);
-            let file = self.manifest().files().find(|file| file.path == copy.path);
-            if let Some(file) = file.filter(|file| file.place == Place::Pack)
+            if let Some(file) = placed.get(&copy.path)
                 && fs::look(&waiting)? != Entry::Missing
             {
                 self.place_copy(file, &waiting)?;
+                changed.insert(file.path.folder());
             }
         }
-        Ok(())
+        // Once for all that came into a folder, and before the manifest tells of them.
+        for folder in changed {
+            let path = folder.map_or_else(|| self.pack.to_owned(), |path| path.below(self.pack));
+            fs::sync_folder(&path)?;
+        }
+        Ok(staging.settle()?)
     }
 
     /// Copies that stay may have got another time or other attributes in the export.
     fn dress_copies(&self) -> Result<(), PackError> {
-        for file in self
-            .manifest()
-            .files()
-            .filter(|file| file.place == Place::Pack)
-        {
+        for file in self.manifest().placed() {
             let path = file.path.below(self.pack);
             if let Entry::File(stamp) = fs::look(&path)?
                 && !(stamp.modified.same(file.modified) && stamp.attributes == file.attributes)
@@ -310,7 +316,7 @@ impl Carrier<'_> {
         let target = file.path.below(self.pack);
         fs::set_times_and_attributes(waiting, file.modified, file.attributes)?;
         // What may stand there is the last pack's, or another try of this one's: see `check_names`.
-        match fs::rename_over(waiting, &target) {
+        match fs::rename_over_unlisted(waiting, &target) {
             Err(FsError::Io { source, .. }) if is_other_volume(&source) => {
                 self.copy_to(file, waiting, &target)
             }
@@ -333,9 +339,9 @@ impl Carrier<'_> {
     /// Writes the manifest, unless it could not be read again.
     fn write_manifest(&self) -> Result<(), PackError> {
         let path = self.pack.join(Manifest::FILE_NAME);
-        let bytes = manifest::write(self.manifest());
-        manifest::read(&bytes).map_err(PackError::document(&path))?;
-        Ok(fs::write_atomic(&path, &bytes)?)
+        manifest::check(self.manifest()).map_err(PackError::document(&path))?;
+        let fill = |out: &mut dyn io::Write| manifest::write_to(self.manifest(), out);
+        Ok(fs::write_atomic_with(&path, fill)?)
     }
 
     /// Removes what the manifest makes superfluous.
@@ -424,7 +430,7 @@ impl Carrier<'_> {
         if self.work.mode == Mode::Output {
             for (path, known) in &mut memory {
                 if let Entry::File(stamp) = fs::look(&path.below(self.pack))? {
-                    known.copy = Some(Seen::new(&stamp, None));
+                    known.copy = Some(Box::new(Seen::new(&stamp, None)));
                 }
             }
         }
@@ -536,8 +542,8 @@ pub(super) fn restore_root(root: &Path, modified: Option<FileTime>) -> Result<()
     }
 }
 
-fn is_other_volume(error: &std::io::Error) -> bool {
-    error.kind() == std::io::ErrorKind::CrossesDevices
+fn is_other_volume(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::CrossesDevices
 }
 
 fn changed(path: &RelPath) -> Finding {

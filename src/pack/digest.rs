@@ -2,8 +2,9 @@
 //! pack is made elsewhere.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     path::Path,
+    sync::{Mutex, PoisonError},
 };
 
 use rayon::prelude::*;
@@ -49,15 +50,23 @@ pub(super) struct Copies<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Read {
     pub(super) digest: Digest,
-    pub(super) remembered: Remembered,
+    /// The name of its parent's file in the store, where its store form was made.
+    parent: Option<Box<str>>,
     /// A copy waits in the staging folder.
     pub(super) copied: bool,
     /// The file was not read in this run.
     pub(super) trusted: bool,
 }
 
+impl Read {
+    /// What the next run may go by, of a file that looks like `seen`.
+    pub(super) fn remembered(&self, seen: Seen) -> Remembered {
+        Remembered::of(seen, &self.digest, self.parent.as_deref())
+    }
+}
+
 /// What was read, by file.
-pub(super) type Reads = HashMap<usize, Read>;
+pub(super) type Reads = BTreeMap<usize, Read>;
 
 impl Reader<'_> {
     /// Reads every file: shareable parents level by level, since a disk's store form has the name
@@ -110,12 +119,16 @@ impl Reader<'_> {
         }
         let mut work: Vec<_> = names.into_iter().collect();
         work.sort_by_key(|(_, files)| (u64::MAX - self.lab.files[files[0]].length, files[0]));
-        let found: Result<Vec<Vec<(usize, Read)>>, PackError> = work
-            .into_par_iter()
-            .with_max_len(1)
-            .map(|((_, _, parent), files)| self.read_twins(&files, parent.as_deref(), shareable))
-            .collect();
-        Ok(found?.into_iter().flatten().collect())
+        let found = Mutex::new(Reads::new());
+        work.into_par_iter().with_max_len(1).try_for_each(
+            |((_, _, parent), files)| -> Result<(), PackError> {
+                let read = self.read_twins(&files, parent.as_deref(), shareable)?;
+                let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                found.extend(files.into_iter().zip(read));
+                Ok(())
+            },
+        )?;
+        Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn read_twins(
@@ -123,7 +136,7 @@ impl Reader<'_> {
         files: &[usize],
         parent: Option<&str>,
         shareable: bool,
-    ) -> Result<Vec<(usize, Read)>, PackError> {
+    ) -> Result<Vec<Read>, PackError> {
         let first = self.read_one(files[0], parent, shareable)?;
         let twin = |&at: &usize| {
             let mut read = first.clone();
@@ -131,7 +144,7 @@ impl Reader<'_> {
                 read.copied = false;
                 self.skip(self.lab.files[at].length);
             }
-            (at, read)
+            read
         };
         Ok(files.iter().map(twin).collect())
     }
@@ -185,7 +198,7 @@ impl Reader<'_> {
         let remembered = waiting.or_else(before)?;
         let identity = match ask {
             None => None,
-            Some(ask) => Some(ask.remembered(&remembered, source)?),
+            Some(ask) => Some(Box::new(ask.remembered(&remembered, source)?)),
         };
         let digest = Digest {
             content: remembered.content,
@@ -193,7 +206,7 @@ impl Reader<'_> {
         };
         Some(Read {
             digest,
-            remembered,
+            parent: ask.map(|ask| ask.parent.as_str().into()),
             copied,
             trusted: true,
         })
@@ -220,18 +233,17 @@ impl Reader<'_> {
             None => None,
         };
         let digest = self.make(file, source, ask, copy.as_mut())?;
-        let parent = ask.map(|ask| ask.parent.as_str());
-        let remembered = Remembered::of(*standing(file).1, &digest, parent);
-        let copied = copy.is_some();
+        let read = Read {
+            digest,
+            parent: ask.map(|ask| ask.parent.as_str().into()),
+            copied: copy.is_some(),
+            trusted: false,
+        };
         if let (Some((copy, _)), Some(copies)) = (copy, staging) {
+            let remembered = read.remembered(*standing(file).1);
             copies.staging.finish(copy, file, &remembered, shareable)?;
         }
-        Ok(Read {
-            digest,
-            remembered,
-            copied,
-            trusted: false,
-        })
+        Ok(read)
     }
 
     /// Copies a file whose bytes are needed after all.
@@ -250,7 +262,7 @@ impl Reader<'_> {
         same(place, found.content, read.digest.content)?;
         copies
             .staging
-            .finish(copy.0, file, &read.remembered, for_store)
+            .finish(copy.0, file, &read.remembered(*seen), for_store)
     }
 
     /// Reads a file once, for everything that is asked, and into a copy that may have the bytes
@@ -397,7 +409,7 @@ impl Ask {
 
     /// The identity of a disk that need not be read again but for what is masked.
     fn remembered(&self, known: &Remembered, source: &dyn ReadAt) -> Option<Identity> {
-        let form = known.store_form.as_ref();
+        let form = known.store_form.as_deref();
         let RememberedForm { id, .. } = form.filter(|form| form.parent == self.parent)?;
         let store_form = StoreForm {
             id: *id,
@@ -465,7 +477,7 @@ fn digest(
     }
     let pieces = masked.and_then(MaskCapture::finish);
     let identity = match (ask, canonical, pieces, stored) {
-        (Some(ask), Some(canonical), Some(pieces), Some(stored)) => Some(Identity {
+        (Some(ask), Some(canonical), Some(pieces), Some(stored)) => Some(Box::new(Identity {
             canonical: canonical.finish(),
             masked: Masked {
                 ranges: ask.form.masks.clone(),
@@ -475,7 +487,7 @@ fn digest(
                 id: stored.finish(),
                 patch: ask.patch.clone(),
             },
-        }),
+        })),
         _ => None,
     };
     Ok(Digest {

@@ -9,7 +9,7 @@ use super::{PackError, layout::STORE, shelf::stands};
 use crate::{
     base::{ContentId, RelPath},
     fs::{self, Entry, Fence},
-    manifest::{self, Manifest, PackedFile, Place, StorePlace},
+    manifest::{self, Manifest, PackedFile, StorePlace},
     report::Code,
 };
 
@@ -132,6 +132,5 @@ pub(super) fn keep_unknown(earlier: &Manifest, manifest: &mut Manifest) {
 
 /// Returns the paths at which files of the pack stand.
 pub(super) fn placed(manifest: &Manifest) -> impl Iterator<Item = &RelPath> {
-    let here = manifest.files().filter(|file| file.place == Place::Pack);
-    here.map(|file| &file.path)
+    manifest.placed().map(|file| &file.path)
 }

@@ -6,9 +6,9 @@ use super::{
     PackError, Packed, Request,
     carry_out::{Carrier, restore_root},
     digest::{Reader, Reads},
-    earlier::{Stock, check_stock, keep_unknown, read_manifest},
+    earlier::{self, Stock, check_stock, keep_unknown, read_manifest},
     has_journal,
-    journal::{self, Deed, Mode, Work},
+    journal::{self, Mode, Work},
     layout::LOCK,
     next::next,
     preflight::{bytes_to_other_volume, check_apart, check_space},
@@ -23,6 +23,7 @@ use crate::{
     fs::{self, Entry, FolderLock},
     manifest::{self, Manifest},
     plan::{Lab, PackPlan, Planner, Rules},
+    report::Findings,
 };
 
 /// Packs the export in `export`.
@@ -39,13 +40,19 @@ pub(super) fn pack(request: &Request, export: &Path, run: &Run<'_>) -> Result<Pa
     loop {
         resumed |= recover(&root, &stock, request.dry_run, run)?.resumed;
         let made = Made::of(request, &root, &stock, run)?;
+        let done = Done {
+            request,
+            root: &root,
+            stock: &stock,
+            resumed,
+        };
         if request.dry_run {
-            return made.packed(request, &root, &stock, resumed);
+            return Ok(done.packed(made.plan, made.survey.findings));
         }
         if made.changes_nothing() {
             // A run that was killed before it had a journal may have left its beginning.
             fs::remove_stale_temps(&root)?;
-            return made.packed(request, &root, &stock, resumed);
+            return Ok(done.packed(made.plan, made.survey.findings));
         }
         let _lock = FolderLock::acquire(&root.join(LOCK), run)?;
         // Until the journal has it, only the folder itself knows its time.
@@ -54,10 +61,10 @@ pub(super) fn pack(request: &Request, export: &Path, run: &Run<'_>) -> Result<Pa
         if has_journal(&root)? || read_manifest(&root)? != made.earlier {
             continue;
         }
-        if !made.carry_out(&root, &stock, run)? {
-            continue;
+        let (findings, work) = made.into_work();
+        if work.carry_out(&root, &stock, run)? {
+            return Ok(done.packed(work.plan, findings));
         }
-        return made.packed(request, &root, &stock, resumed);
     }
 }
 
@@ -133,32 +140,48 @@ impl Made {
         let Some(earlier) = &self.earlier else {
             return false;
         };
-        let mut new = self.plan.manifest.clone();
-        new.created.clone_from(&earlier.created);
-        new.tool.clone_from(&earlier.tool);
-        self.plan.entries.is_empty() && self.plan.removals.is_empty() && new == *earlier
+        self.plan.entries.is_empty()
+            && self.plan.removals.is_empty()
+            && self.plan.manifest.says_the_same(earlier)
     }
 
-    /// Does what was planned; false where the store has lost a RefDisk since, and nothing was done.
-    fn carry_out(&self, root: &Path, stock: &Stock, run: &Run<'_>) -> Result<bool, PackError> {
+    fn into_work(self) -> (Findings, Work) {
+        let memory = self.memory();
         let work = Work {
             mode: Mode::InPlace,
-            plan: self.plan.clone(),
-            memory: self.memory(),
+            plan: self.plan,
+            memory,
             root: self.root,
             waiting: Vec::new(),
             obsolete: Vec::new(),
             obsolete_folders: Vec::new(),
             unused: Vec::new(),
         };
-        journal::write(root, Deed::Pack(Box::new(work)))?;
-        let Some(Deed::Pack(work)) = journal::read(root)? else {
-            return Ok(true);
-        };
+        (self.survey.findings, work)
+    }
+
+    fn memory(&self) -> Memory {
+        let placed = earlier::placed(&self.plan.manifest);
+        let index = index(&self.survey.lab);
+        placed
+            .filter_map(|path| {
+                let at = index.get(path)?;
+                // A twin of it may have been read in its stead.
+                let seen = self.survey.lab.files[*at].seen()?;
+                Some((path.clone(), self.reads.get(at)?.remembered(*seen)))
+            })
+            .collect()
+    }
+}
+
+impl Work {
+    /// Does what was planned; false where the store has lost a RefDisk since, and nothing was done.
+    fn carry_out(&self, root: &Path, stock: &Stock, run: &Run<'_>) -> Result<bool, PackError> {
+        journal::write_pack(root, self)?;
         let carrier = Carrier {
             pack: root,
             stock,
-            work: &work,
+            work: self,
             run,
         };
         if !carrier.claim()? {
@@ -172,44 +195,34 @@ impl Made {
         }
         Ok(true)
     }
+}
 
-    fn memory(&self) -> Memory {
-        let placed = self.plan.placed.iter().map(|file| &file.path);
-        let index = index(&self.survey.lab);
-        placed
-            .filter_map(|path| {
-                let read = self.reads.get(index.get(path)?)?;
-                let mut known = read.remembered.clone();
-                // A twin of it may have been read in its stead.
-                known.seen = *self.survey.lab.files[*index.get(path)?].seen()?;
-                Some((path.clone(), known))
-            })
-            .collect()
-    }
+/// What is told of a pack beside its plan.
+struct Done<'a> {
+    request: &'a Request,
+    root: &'a Path,
+    stock: &'a Stock,
+    resumed: bool,
+}
 
-    fn packed(
-        self,
-        request: &Request,
-        root: &Path,
-        stock: &Stock,
-        resumed: bool,
-    ) -> Result<Packed, PackError> {
+impl Done<'_> {
+    fn packed(&self, plan: PackPlan, findings: Findings) -> Packed {
         let mut packed = Packed {
-            exports: vec![root.to_owned()],
-            pack: root.to_owned(),
-            store: stock.folder.clone(),
-            resumed,
-            totals: self.plan.manifest.totals.clone(),
-            stored: self.plan.entries.len() as u64,
-            removed: (self.plan.removals.len() + self.plan.entries.len()) as u64,
-            kept: self.plan.placed.len() as u64,
-            savings: self.plan.savings.clone(),
-            findings: self.survey.findings,
+            exports: vec![self.root.to_owned()],
+            pack: self.root.to_owned(),
+            store: self.stock.folder.clone(),
+            resumed: self.resumed,
+            totals: plan.manifest.totals.clone(),
+            stored: plan.entries.len() as u64,
+            removed: (plan.removals.len() + plan.entries.len()) as u64,
+            kept: plan.manifest.placed().count() as u64,
+            savings: plan.savings.clone(),
+            findings,
             next: String::new(),
-            plan: request.dry_run.then_some(self.plan),
+            plan: self.request.dry_run.then_some(plan),
         };
-        packed.next = next(request, &packed, stock);
-        Ok(packed)
+        packed.next = next(self.request, &packed, self.stock);
+        packed
     }
 }
 

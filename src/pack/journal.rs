@@ -6,6 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    io,
     path::Path,
 };
 
@@ -28,15 +29,13 @@ const DOCUMENT: Document = Document {
     max_bytes: MAX_BYTES,
 };
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Journal {
-    format: String,
-    version: u32,
     deed: Deed,
 }
 
 /// What is being done.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Deed {
     /// A pack is being made.
@@ -46,6 +45,21 @@ pub(super) enum Deed {
         /// When the export's folder was modified before it became a pack.
         root: Option<FileTime>,
     },
+}
+
+/// A [`Journal`] as it is written: a pack is large, and is not copied for it.
+#[derive(Serialize)]
+struct JournalOf<'a> {
+    format: &'static str,
+    version: u32,
+    deed: DeedOf<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum DeedOf<'a> {
+    Pack(&'a Work),
+    Restore { root: Option<FileTime> },
 }
 
 /// A pack that is being made.
@@ -101,7 +115,9 @@ pub(super) fn read(pack: &Path) -> Result<Option<Deed>, PackError> {
 /// Reads a journal from its bytes; `path` is for errors.
 fn parse(bytes: &[u8], path: &Path) -> Result<Deed, PackError> {
     let journal: Journal = DOCUMENT.read(bytes).map_err(PackError::document(path))?;
-    check_deed(&journal.deed, path)?;
+    if let Deed::Pack(work) = &journal.deed {
+        check_work(work, path)?;
+    }
     Ok(journal.deed)
 }
 
@@ -112,34 +128,50 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Deed, PackError> {
 /// As a pack that finds the journal.
 #[doc(hidden)]
 pub fn reread_journal(bytes: &[u8]) -> Result<Vec<u8>, PackError> {
-    parse(bytes, Path::new(JOURNAL)).map(to_bytes)
+    let deed = parse(bytes, Path::new(JOURNAL))?;
+    let mut bytes = Vec::new();
+    let deed = match &deed {
+        Deed::Pack(work) => DeedOf::Pack(work),
+        Deed::Restore { root } => DeedOf::Restore { root: *root },
+    };
+    let written = write_to(deed, &mut bytes);
+    written.map_err(|source| PackError::Journal {
+        path: JOURNAL.into(),
+        why: source.to_string(),
+    })?;
+    Ok(bytes)
 }
 
-fn check_deed(deed: &Deed, path: &Path) -> Result<(), PackError> {
-    let Deed::Pack(work) = deed else {
-        return Ok(());
-    };
-    let bytes = manifest::write(&work.plan.manifest);
-    manifest::read(&bytes).map_err(PackError::document(path))?;
+fn check_work(work: &Work, path: &Path) -> Result<(), PackError> {
+    manifest::check(&work.plan.manifest).map_err(PackError::document(path))?;
     check(work).map_err(|why| PackError::Journal {
         path: path.to_owned(),
         why,
     })
 }
 
-/// Writes the journal, unless it could not be read again: then nobody could go on from it.
-pub(super) fn write(pack: &Path, deed: Deed) -> Result<(), PackError> {
-    check_deed(&deed, &pack.join(JOURNAL))?;
-    Ok(fs::write_atomic(&pack.join(JOURNAL), &to_bytes(deed))?)
+/// Writes the journal of a pack, unless it could not be read again: then nobody could go on from
+/// it.
+pub(super) fn write_pack(pack: &Path, work: &Work) -> Result<(), PackError> {
+    let path = pack.join(JOURNAL);
+    check_work(work, &path)?;
+    let fill = |out: &mut dyn io::Write| write_to(DeedOf::Pack(work), out);
+    Ok(fs::write_atomic_with(&path, fill)?)
 }
 
-fn to_bytes(deed: Deed) -> Vec<u8> {
-    let journal = Journal {
-        format: DOCUMENT.format.to_owned(),
+/// Writes the journal of a restore.
+pub(super) fn write_restore(pack: &Path, root: Option<FileTime>) -> Result<(), PackError> {
+    let fill = |out: &mut dyn io::Write| write_to(DeedOf::Restore { root }, out);
+    Ok(fs::write_atomic_with(&pack.join(JOURNAL), fill)?)
+}
+
+fn write_to(deed: DeedOf<'_>, out: &mut dyn io::Write) -> io::Result<()> {
+    let journal = JournalOf {
+        format: DOCUMENT.format,
         version: DOCUMENT.newest,
         deed,
     };
-    serde_json::to_vec(&journal).expect("every key is a string")
+    DOCUMENT.write(&journal, out)
 }
 
 /// Removes the journal.

@@ -12,7 +12,7 @@ use super::{
     earlier::{self, Stock, check_stock, keep_unknown, read_manifest},
     has_journal,
     in_place::{absolute, index},
-    journal::{self, Deed, Mode, Waiting, Work},
+    journal::{self, Mode, Waiting, Work},
     layout::LOCK,
     next::next,
     preflight::{check_apart, check_empty, check_lengths, check_space, names_in_use, streams_lost},
@@ -149,9 +149,10 @@ impl Job<'_> {
         };
         let (plan, reads) = self.read(&reader, &shelf)?;
         let waiting = self.waiting(&plan, &reads, &memory, &reader)?;
+        staging.settle()?;
         shelf.prove(&plan, self.run)?;
         let unused = self.unused(&plan, &shelf)?;
-        self.finish(plan, &reads, waiting, unused)
+        self.finish(plan, reads, waiting, unused)
     }
 
     fn read(&self, reader: &Reader<'_>, shelf: &Shelf) -> Result<(PackPlan, Reads), PackError> {
@@ -177,15 +178,14 @@ impl Job<'_> {
     fn finish(
         &self,
         plan: PackPlan,
-        reads: &Reads,
+        reads: Reads,
         waiting: Vec<Waiting>,
         unused: Vec<manifest::RefDisk>,
     ) -> Result<Option<PackPlan>, PackError> {
         let lab = self.lab();
-        let memory = reads.iter().filter_map(|(&at, read)| {
-            let mut known = read.remembered.clone();
-            known.seen = *lab.files[at].seen()?;
-            Some((lab.files[at].path.clone(), known))
+        let memory = reads.into_iter().filter_map(|(at, read)| {
+            let file = &lab.files[at];
+            Some((file.path.clone(), read.remembered(*file.seen()?)))
         });
         let work = Work {
             mode: Mode::Output,
@@ -195,12 +195,9 @@ impl Job<'_> {
             obsolete: self.obsolete(&plan),
             obsolete_folders: self.obsolete_folders(&plan),
             unused,
-            plan: plan.clone(),
+            plan,
         };
-        journal::write(&self.pack, Deed::Pack(Box::new(work)))?;
-        let Some(Deed::Pack(work)) = journal::read(&self.pack)? else {
-            return Ok(Some(plan));
-        };
+        journal::write_pack(&self.pack, &work)?;
         let (pack, stock, run) = (self.pack.as_path(), &self.stock, self.run);
         let carrier = Carrier {
             pack,
@@ -213,7 +210,7 @@ impl Job<'_> {
             return Ok(None);
         }
         carrier.carry_out()?;
-        Ok(Some(plan))
+        Ok(Some(work.plan))
     }
 
     /// The copies that the plan needs; those that were not made on the way are made now.
@@ -227,7 +224,7 @@ impl Job<'_> {
         let index = index(self.lab());
         let stored = plan.entries.iter().map(|entry| &entry.from);
         let mut needed: Vec<&RelPath> = stored.collect();
-        for file in &plan.placed {
+        for file in plan.manifest.placed() {
             if !self.stands(&file.path, &file.digest, memory)? {
                 needed.push(&file.path);
             }
@@ -258,14 +255,15 @@ impl Job<'_> {
         let Some(known) = memory.get(path).filter(|known| known.content == *digest) else {
             return Ok(false);
         };
-        let Some(copy) = known.copy else {
+        let Some(copy) = &known.copy else {
             return Ok(false);
         };
         Ok(matches!(fs::look(&path.below(&self.pack))?, Entry::File(stamp) if copy.is(&stamp)))
     }
 
     fn obsolete(&self, plan: &PackPlan) -> Vec<RelPath> {
-        let new: HashSet<String> = plan.placed.iter().map(|file| file.path.folded()).collect();
+        let placed = earlier::placed(&plan.manifest);
+        let new: HashSet<String> = placed.map(RelPath::folded).collect();
         let old = self.earlier.iter().flat_map(earlier::placed);
         old.filter(|path| !new.contains(&path.folded()))
             .cloned()
@@ -369,7 +367,7 @@ impl Job<'_> {
             totals: plan.manifest.totals.clone(),
             stored: plan.entries.len() as u64,
             removed: 0,
-            kept: plan.placed.len() as u64,
+            kept: plan.manifest.placed().count() as u64,
             savings: plan.savings.clone(),
             findings: self.survey.findings,
             next: String::new(),

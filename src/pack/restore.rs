@@ -59,7 +59,7 @@ pub fn restore(request: &RestoreRequest, run: &Run<'_>) -> Result<RestoreOutcome
     let mut outcome = job.outcome(request.dry_run, started);
     if !request.dry_run {
         let lock = FolderLock::acquire(&pack.join(LOCK), run)?;
-        journal::write(&pack, Deed::Restore { root })?;
+        journal::write_restore(&pack, root)?;
         job.carry_out()?;
         if stock.place == StorePlace::Shared {
             shelf.leave(&pack, run)?;

@@ -30,5 +30,5 @@ fn read(pack: &Path) -> Option<SeenFiles> {
 /// Keeps what this run knows for the next one.
 pub(super) fn remember(pack: &Path, files: Memory, root: Option<FileTime>) -> Result<(), FsError> {
     let seen = SeenFiles::new(root, files);
-    fs::write_atomic(&pack.join(SeenFiles::FILE_NAME), &seen.to_bytes())
+    fs::write_atomic_with(&pack.join(SeenFiles::FILE_NAME), |out| seen.write(out))
 }

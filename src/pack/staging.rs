@@ -1,8 +1,8 @@
 //! Copies that have no place yet: a pack to another folder reads each file once, and only then
 //! knows where its bytes belong.
 //!
-//! A copy stands in `.labpack-incoming`, under a name made from its path, and beside it a note
-//! of what was copied. An interrupted run leaves both, and the next one goes by the note.
+//! A copy stands in `.labpack-incoming`, under a name made from its path, and beside a large one a
+//! note of what was copied. An interrupted run leaves both, and the next one goes by the note.
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +13,9 @@ use crate::{
     manifest::Document,
     plan::{LabFile, Remembered, Seen},
 };
+
+/// What is shorter is copied again as fast as a note of it is written: 1 MiB.
+const WORTH_A_NOTE: u64 = 1 << 20;
 
 /// Where copies wait.
 #[derive(Debug, Clone)]
@@ -101,7 +104,8 @@ impl Staging {
         Ok((TempFile::create(&place, run.meter)?, false))
     }
 
-    /// Ends a copy, and takes down what it is a copy of.
+    /// Ends a copy, and takes down what it is a copy of. It is sure to be found after a power cut
+    /// once [`Self::settle`] was called.
     pub(super) fn finish(
         &self,
         copy: TempFile,
@@ -109,7 +113,7 @@ impl Staging {
         remembered: &Remembered,
         for_store: bool,
     ) -> Result<(), PackError> {
-        copy.finish(&Finish {
+        copy.finish_unlisted(&Finish {
             modified: file.modified,
             // A read-only file could not be replaced everywhere; it becomes so at its place.
             attributes: Attributes {
@@ -118,6 +122,9 @@ impl Staging {
             },
             existing: Existing::Replace,
         })?;
+        if file.length < WORTH_A_NOTE {
+            return Ok(());
+        }
         let note = Note {
             format: DOCUMENT.format.to_owned(),
             version: DOCUMENT.newest,
@@ -126,6 +133,16 @@ impl Staging {
         };
         let bytes = serde_json::to_vec(&note).expect("every key is a string");
         fs::write_atomic(&note_of(&self.place(&file.path, for_store)), &bytes)?;
+        Ok(())
+    }
+
+    /// Makes sure that every copy is found after a power cut.
+    pub(super) fn settle(&self) -> Result<(), FsError> {
+        for folder in self.folders() {
+            if matches!(fs::look(folder)?, Entry::Folder(_)) {
+                fs::sync_folder(folder)?;
+            }
+        }
         Ok(())
     }
 

@@ -1,13 +1,19 @@
 //! Exports, scanned and judged → a lab that can be planned, or every reason why not.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
 };
 
+mod drafted;
 mod external;
+mod vms;
 
-use self::external::External;
+use self::{
+    drafted::{Drafted, Files, Parent},
+    external::External,
+    vms::VmList,
+};
 use super::{PackError, earlier};
 use crate::{
     base::{ContentId, DiskId, RelPath, Run},
@@ -15,7 +21,7 @@ use crate::{
     export::{Inventory, Neighbourhood, Origin as Whence, PackView, ScannedFile, scan},
     fs::{self, Entry},
     manifest::{Folder, Manifest, PackedFile, Place, Role, Sharing, Unknown},
-    plan::{Lab, LabFile, LabVm, Origin, Seen},
+    plan::{Lab, LabFile, Origin, Seen},
     report::{Code, Finding, Findings, Severity},
 };
 
@@ -53,11 +59,24 @@ pub(super) fn survey(terms: &Terms<'_>, run: &Run<'_>) -> Result<Survey, PackErr
     let judged = Judged::of(&sites, terms, run)?;
     findings.extend(judged.findings(terms.keep_broken));
     let lab = Draft::new(&sites, &judged, terms).lab(&mut findings)?;
+    findings.extend(too_many(&lab, &terms.exports[0]));
     let findings = Findings(findings);
     if findings.any_error() {
         return Err(PackError::Refused(findings));
     }
     Ok(Survey { lab, findings })
+}
+
+/// So many files may a lab have: what is written of them can be read again, however much is known
+/// of each.
+const MOST_FILES: usize = 120_000;
+
+fn too_many(lab: &Lab, export: &Path) -> Option<Finding> {
+    let files = lab.files.len();
+    let message = format!("{files} files, and labpack packs up to {MOST_FILES} at once");
+    let next = "put what is no part of a VM into an archive, or pack fewer VMs at once";
+    let finding = || Finding::error(Code::TooManyFiles, export.display(), message).next(next);
+    (files > MOST_FILES).then(finding)
 }
 
 /// One export.
@@ -220,29 +239,13 @@ impl Judged {
     }
 }
 
-/// A file on its way into the lab.
-struct Drafted {
-    file: LabFile,
-    parent: Parent,
-}
-
-/// How a file's parent is found, once every file is there.
-enum Parent {
-    None,
-    File(usize, usize),
-    Stored(PathBuf),
-    Path(RelPath),
-}
-
 struct Draft<'a> {
     sites: &'a [Site],
     judged: &'a Judged,
     terms: &'a Terms<'a>,
     vms: VmList,
     broken_vms: HashSet<usize>,
-    files: BTreeMap<RelPath, Drafted>,
-    /// Where a scanned file is in the lab.
-    paths: HashMap<(usize, usize), RelPath>,
+    files: Files,
 }
 
 impl<'a> Draft<'a> {
@@ -253,8 +256,7 @@ impl<'a> Draft<'a> {
             terms,
             vms: VmList::of(sites, terms.earlier.map(|(manifest, _)| manifest)),
             broken_vms: HashSet::new(),
-            files: BTreeMap::new(),
-            paths: HashMap::new(),
+            files: Files::with_capacity(sites.iter().map(|site| site.inventory.files.len()).sum()),
         }
     }
 
@@ -272,12 +274,9 @@ impl<'a> Draft<'a> {
             External::new(&mut self).add_all(findings);
         }
         let folders = self.folders()?;
+        self.files.sort();
         let parents = self.parents();
-        let mut files: Vec<LabFile> = self
-            .files
-            .into_values()
-            .map(|drafted| drafted.file)
-            .collect();
+        let mut files = self.files.into_files();
         for (file, parent) in files.iter_mut().zip(parents) {
             file.parent = parent;
         }
@@ -288,6 +287,12 @@ impl<'a> Draft<'a> {
             folders,
             files,
         })
+    }
+
+    /// Where a scanned file is in the lab.
+    fn path(&self, (site, file): (usize, usize)) -> RelPath {
+        let site = &self.sites[site];
+        site.path(&site.inventory.files[file].path)
     }
 
     fn find_broken_vms(&mut self) {
@@ -318,7 +323,7 @@ impl<'a> Draft<'a> {
             seen: Seen::new(&scanned.stamp, info.map(|info| info.own_id)),
         };
         let file = LabFile {
-            path: path.clone(),
+            path,
             length: scanned.stamp.len,
             modified: scanned.stamp.modified,
             attributes: scanned.stamp.attributes,
@@ -331,8 +336,7 @@ impl<'a> Draft<'a> {
             relink: None,
         };
         let parent = node.map_or(Parent::None, |node| self.parent_of(node));
-        self.paths.insert(at, path.clone());
-        self.files.insert(path, Drafted { file, parent });
+        self.files.insert(Drafted { file, parent });
     }
 
     fn parent_of(&self, node: NodeId) -> Parent {
@@ -360,7 +364,7 @@ impl<'a> Draft<'a> {
     ) -> Result<(), PackError> {
         let standing: HashSet<ContentId> =
             earlier::standing(manifest, store)?.into_values().collect();
-        let here: HashSet<String> = self.files.keys().map(RelPath::folded).collect();
+        let here: HashSet<String> = self.files.paths().map(RelPath::folded).collect();
         for packed in manifest
             .files()
             .filter(|file| !here.contains(&file.path.folded()))
@@ -405,7 +409,7 @@ impl<'a> Draft<'a> {
             },
             parent: facts.map_or(Parent::None, |facts| Parent::Path(facts.path.clone())),
         };
-        self.files.insert(packed.path.clone(), drafted);
+        self.files.insert(drafted);
     }
 
     /// Tells whether a checkpoint disk that stands in the export depends on a stored file.
@@ -453,12 +457,6 @@ impl<'a> Draft<'a> {
     }
 
     fn parents(&self) -> Vec<Option<usize>> {
-        let index: HashMap<&RelPath, usize> = self
-            .files
-            .keys()
-            .enumerate()
-            .map(|(at, path)| (path, at))
-            .collect();
         let stored = self.stored_files();
         let before = self
             .terms
@@ -469,24 +467,24 @@ impl<'a> Draft<'a> {
             Some(&file.disk.as_ref()?.parent.as_ref()?.path)
         };
         let parent = |drafted: &Drafted| {
-            let path = match &drafted.parent {
+            let at = match &drafted.parent {
                 Parent::None => return None,
-                Parent::File(site, file) => self.paths.get(&(*site, *file))?,
-                Parent::Path(path) => path,
+                Parent::File(site, file) => self.files.position(&self.path((*site, *file)))?,
+                Parent::Path(path) => self.files.position(path)?,
                 Parent::Stored(file) => {
                     let users = stored.get(file)?;
                     let near = |path: &&&RelPath| self.vms.holding(path) == drafted.file.vm;
                     let said = said(&drafted.file.path);
                     let known = users.iter().find(|path| Some(**path) == said);
-                    known
+                    let found = known
                         .or_else(|| users.iter().find(near))
-                        .or_else(|| users.first())?
+                        .or_else(|| users.first());
+                    self.files.position(found?)?
                 }
             };
-            let at = *index.get(path)?;
-            self.files.get(path)?.file.disk.as_ref().map(|_| at)
+            self.files.nth(at)?.file.disk.as_ref().map(|_| at)
         };
-        self.files.values().map(parent).collect()
+        self.files.iter().map(parent).collect()
     }
 
     /// The files that each file of the store stands for.
@@ -495,7 +493,8 @@ impl<'a> Draft<'a> {
         let Some((manifest, store)) = self.terms.earlier else {
             return users;
         };
-        for (path, drafted) in &self.files {
+        for drafted in self.files.iter() {
+            let path = &drafted.file.path;
             if let Origin::Stored {
                 place: Place::Store { ref_disk, .. },
                 ..
@@ -564,79 +563,5 @@ fn break_loops(files: &mut [LabFile], findings: &mut Vec<Finding>) {
             let message = "labpack.json names parents that go round in a circle";
             findings.push(Finding::error(Code::Cycle, &files[at].path, message));
         }
-    }
-}
-
-/// The VM folders, and which of them a path is in.
-struct VmList {
-    vms: Vec<LabVm>,
-    whole: bool,
-    by_folder: HashMap<String, usize>,
-}
-
-impl VmList {
-    /// Those that are found, and those that an earlier pack knew: what made them known may be in
-    /// the store by now.
-    fn of(sites: &[Site], earlier: Option<&Manifest>) -> Self {
-        let before = earlier.map_or(&[] as &[_], |manifest| &manifest.vms);
-        if let Some(whole) = before.iter().find(|vm| vm.folder.is_none()) {
-            return Self::whole(whole.name.clone());
-        }
-        let mut folders: BTreeMap<RelPath, String> = BTreeMap::new();
-        for site in sites {
-            for vm in &site.inventory.vms {
-                match (&vm.folder, &site.prefix) {
-                    (Some(folder), _) => folders.insert(site.path(folder), vm.name.clone()),
-                    (None, Some(prefix)) => folders.insert(prefix.clone(), vm.name.clone()),
-                    (None, None) if before.is_empty() => return Self::whole(vm.name.clone()),
-                    (None, None) => None,
-                };
-            }
-        }
-        for vm in before {
-            folders.extend(vm.folder.clone().map(|folder| (folder, vm.name.clone())));
-        }
-        Self::topmost(folders)
-    }
-
-    fn whole(name: String) -> Self {
-        let vms = vec![LabVm { name, folder: None }];
-        Self {
-            vms,
-            whole: true,
-            by_folder: HashMap::new(),
-        }
-    }
-
-    fn topmost(folders: BTreeMap<RelPath, String>) -> Self {
-        let mut list = Self {
-            vms: Vec::new(),
-            whole: false,
-            by_folder: HashMap::new(),
-        };
-        // A folder comes before what is in it.
-        for (folder, name) in folders {
-            if list.holding(&folder).is_none() {
-                list.by_folder.insert(folder.folded(), list.vms.len());
-                list.vms.push(LabVm {
-                    name,
-                    folder: Some(folder),
-                });
-            }
-        }
-        list
-    }
-
-    fn holding(&self, path: &RelPath) -> Option<usize> {
-        if self.whole {
-            return Some(0);
-        }
-        let folded = path.folded();
-        let ends = folded
-            .match_indices('/')
-            .map(|(end, _)| end)
-            .chain([folded.len()]);
-        ends.into_iter()
-            .find_map(|end| self.by_folder.get(&folded[..end]).copied())
     }
 }

@@ -12,7 +12,7 @@ pub struct Digest {
     pub content: ContentId,
     /// What more was asked of a disk with a parent that others depend on: a relocation may touch
     /// bytes in it.
-    pub identity: Option<Identity>,
+    pub identity: Option<Box<Identity>>,
 }
 
 /// What makes two exports of one disk the same.

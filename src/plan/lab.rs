@@ -47,7 +47,7 @@ pub struct LabFile {
     /// What it is to its VM.
     pub role: Role,
     /// What it says about itself, if it is a disk.
-    pub disk: Option<DiskFacts>,
+    pub disk: Option<Box<DiskFacts>>,
     /// The file that is its parent, as an index into [`Lab::files`].
     pub parent: Option<usize>,
     /// Where its bytes are.
@@ -57,7 +57,7 @@ pub struct LabFile {
     pub external: bool,
     /// How it is to name its parent in the pack, where the parent comes along from outside: the
     /// paths in the file lead out of the export.
-    pub relink: Option<ParentPaths>,
+    pub relink: Option<Box<ParentPaths>>,
 }
 
 /// Where the bytes of a file are before the pack.
@@ -115,15 +115,15 @@ impl Seen {
 impl LabFile {
     /// Returns what the manifest will say about a disk; the parent is filled in by the caller.
     #[must_use]
-    pub fn facts(info: &DiskInfo) -> DiskFacts {
-        DiskFacts {
+    pub fn facts(info: &DiskInfo) -> Box<DiskFacts> {
+        Box::new(DiskFacts {
             format: info.format,
             kind: info.kind,
             virtual_size: info.virtual_size,
             own_id: info.own_id,
             parent: None,
             unknown: Unknown::new(),
-        }
+        })
     }
 
     /// Tells whether the file is a differencing disk.

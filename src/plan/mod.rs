@@ -20,8 +20,7 @@ mod unpack;
 pub use identity::{Digest, Identity, Masked, StoreForm, residue};
 pub use lab::{Lab, LabFile, LabVm, Origin, Seen};
 pub use pack::{
-    Known, KnownDisks, PackPlan, PlacedFile, Planner, Removal, Rules, Saving, StoreEntry,
-    StoredWrite,
+    Known, KnownDisks, PackPlan, Planner, Removal, Rules, Saving, StoreEntry, StoredWrite,
 };
 pub use parents::{Location, Roots};
 pub use seen::{Remembered, RememberedForm, SeenFiles};

@@ -55,8 +55,6 @@ pub struct PackPlan {
     pub entries: Vec<StoreEntry>,
     /// Occurrences that are removed from the export, once their RefDisk stands.
     pub removals: Vec<Removal>,
-    /// Files that stand in the pack at their own paths.
-    pub placed: Vec<PlacedFile>,
     /// What is saved, VM by VM; files outside of VM folders under an empty name.
     pub savings: Vec<Saving>,
 }
@@ -95,17 +93,6 @@ pub struct Removal {
     pub seen: Seen,
     /// The RefDisk that stands for it.
     pub ref_disk: ContentId,
-}
-
-/// A file that stands in the pack at its own path.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct PlacedFile {
-    /// Its path from the top of the export.
-    pub path: RelPath,
-    /// What it looked like when it was hashed.
-    pub seen: Seen,
-    /// BLAKE3 of its bytes.
-    pub digest: ContentId,
 }
 
 /// What a VM folder had, and what of it is stored elsewhere.

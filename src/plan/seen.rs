@@ -3,7 +3,7 @@
 //! A file that still looks so need not be read again. Losing this costs time and nothing else; it
 //! is never trusted alone for a file that is about to be removed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,10 +25,10 @@ pub struct Remembered {
     pub canonical: Option<CanonicalId>,
     /// Its store form, where it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub store_form: Option<RememberedForm>,
+    pub store_form: Option<Box<RememberedForm>>,
     /// What its copy in the pack looked like, where the pack is a copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub copy: Option<Seen>,
+    pub copy: Option<Box<Seen>>,
 }
 
 /// The store form of a disk beside a parent of this name.
@@ -44,9 +44,9 @@ impl Remembered {
     /// Returns what the file in the pack looked like.
     #[must_use]
     pub fn in_pack(&self) -> Seen {
-        let copy = self.copy.map(|copy| Seen {
+        let copy = self.copy.as_ref().map(|copy| Seen {
             disk: self.seen.disk,
-            ..copy
+            ..**copy
         });
         copy.unwrap_or(self.seen)
     }
@@ -60,9 +60,11 @@ impl Remembered {
             seen,
             content: digest.content,
             canonical: identity.map(|identity| identity.canonical),
-            store_form: form.zip(parent).map(|(form, parent)| RememberedForm {
-                parent: parent.to_owned(),
-                id: form.id,
+            store_form: form.zip(parent).map(|(form, parent)| {
+                Box::new(RememberedForm {
+                    parent: parent.to_owned(),
+                    id: form.id,
+                })
             }),
             copy: None,
         }
@@ -113,9 +115,11 @@ impl SeenFiles {
         DOCUMENT.read(bytes)
     }
 
-    /// Returns the bytes of the file.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("every key is a string")
+    /// Writes the file, piece by piece.
+    ///
+    /// # Errors
+    /// What `out` says; where it would be longer than any that is read.
+    pub fn write(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        DOCUMENT.write(self, out)
     }
 }

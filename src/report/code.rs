@@ -124,6 +124,8 @@ codes! {
     SharedDisk = "shared-disk",
     /// Alternate data streams that are not carried along.
     StreamsLost = "streams-lost",
+    /// There are more files than a manifest can tell of.
+    TooManyFiles = "too-many-files",
     /// The folder holds no VM.
     EmptyExport = "empty-export",
     /// A checkpoint disk has no place in the shared store.

@@ -1,9 +1,9 @@
 //! Copies files and RefDisks: each source is read once, into everything that is made of it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::PathBuf,
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
 };
 
 use rayon::prelude::*;
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     base::{ContentId, RelPath, Run},
+    fs,
     manifest::{Manifest, RefDisk},
     plan::{FileRecord, FileSource, FileStep, Link, RefDiskAction, UnpackPlan},
 };
@@ -45,26 +46,31 @@ pub(super) fn carry_out(shop: &Workshop<'_>) -> Result<BTreeMap<RelPath, FileRec
     let bytes = jobs.iter().map(Job::to_read).fold(0, u64::saturating_add);
     shop.run.progress.begin("copying", jobs.len() as u64, bytes);
     let records = Mutex::new(BTreeMap::new());
-    let done = jobs.par_iter().try_for_each(|job| {
-        shop.run.go_on()?;
-        shop.run.progress.file(&job.shown);
-        let written = job.carry_out(shop)?;
-        let mut records = records
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        records.extend(
-            written
-                .into_iter()
-                .map(|record| (record.path.clone(), record)),
-        );
-        Ok(())
-    });
+    let done = jobs
+        .par_iter()
+        .try_for_each(|job| -> Result<(), UnpackError> {
+            shop.run.go_on()?;
+            shop.run.progress.file(&job.shown);
+            let written = job.carry_out(shop)?;
+            let mut records = records.lock().unwrap_or_else(PoisonError::into_inner);
+            records.extend(
+                written
+                    .into_iter()
+                    .map(|record| (record.path.clone(), record)),
+            );
+            Ok(())
+        });
     shop.run.progress.end();
-    done.map(|()| {
-        records
-            .into_inner()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    })
+    done?;
+    let records: BTreeMap<RelPath, FileRecord> =
+        records.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // Once for all that came into a folder, and before anything says that the lab is there.
+    let folders: BTreeSet<_> = records.keys().map(RelPath::folder).collect();
+    for folder in folders {
+        let top = || shop.places.dest.clone();
+        fs::sync_folder(&folder.map_or_else(top, |folder| shop.places.file(&folder)))?;
+    }
+    Ok(records)
 }
 
 fn jobs<'a>(shop: &Workshop<'a>) -> Vec<Job<'a>> {

@@ -359,7 +359,7 @@ fn finish_file(
     } else {
         Existing::Refuse
     };
-    let stamp = temp.finish(&Finish {
+    let stamp = temp.finish_unlisted(&Finish {
         modified: step.modified,
         attributes: step.attributes,
         existing,

@@ -36,10 +36,8 @@ pub(super) fn write_receipt(receipt: &Receipt, dest: &Path) -> Result<(), Unpack
     if receipt_of(dest)?.is_some_and(|old| old.says_the_same(receipt)) {
         return Ok(());
     }
-    Ok(fs::write_atomic(
-        &dest.join(RECEIPT_NAME),
-        &receipt.to_bytes(),
-    )?)
+    let path = dest.join(RECEIPT_NAME);
+    Ok(fs::write_atomic_with(&path, |out| receipt.write(out))?)
 }
 
 /// A file that is about to get its name.
@@ -67,6 +65,12 @@ enum Line {
     File(FileRecord),
     /// A link was made.
     Link(LinkRecord),
+}
+
+impl Line {
+    fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("every value has a JSON form")
+    }
 }
 
 /// What is remembered of earlier runs.
@@ -162,26 +166,26 @@ impl RunLog {
         let path = dest.join(PARTIAL);
         let log = LineLog::open(&path)?;
         let run = Self { log, path };
-        run.put(&Line::Run(link))?;
+        run.log.append(&Line::Run(link).to_bytes())?;
         Ok(run)
     }
 
-    fn put(&self, line: &Line) -> Result<(), UnpackError> {
-        let bytes = serde_json::to_vec(line).expect("every value has a JSON form");
-        Ok(self.log.append(&bytes)?)
-    }
-
-    /// To be called before the file gets its name.
+    /// To be called before the file gets its name: without this, nobody would know after a power
+    /// cut that labpack wrote it.
     pub(super) fn intend(&self, intent: Intent) -> Result<(), UnpackError> {
-        self.put(&Line::Intent(intent))
+        Ok(self.log.append(&Line::Intent(intent).to_bytes())?)
     }
 
+    /// Should a power cut take this, what was intended tells of the file, at the price of reading
+    /// it again.
     pub(super) fn wrote(&self, file: &FileRecord) -> Result<(), UnpackError> {
-        self.put(&Line::File(file.clone()))
+        Ok(self
+            .log
+            .append_unflushed(&Line::File(file.clone()).to_bytes())?)
     }
 
     pub(super) fn linked(&self, link: &LinkRecord) -> Result<(), UnpackError> {
-        self.put(&Line::Link(link.clone()))
+        Ok(self.log.append(&Line::Link(link.clone()).to_bytes())?)
     }
 
     /// Removes the log, once the receipt says it all.

@@ -169,7 +169,6 @@ fn journal(golden: &Value) -> Value {
             "entries": [{ "id": disk["id"], "file": disk["file"], "from": from, "seen": seen(),
                 "patch": [{ "offset": 65536, "bytes": "AAAA" }, { "offset": 9, "zeros": 512 }] }],
             "removals": [{ "path": other, "seen": seen(), "ref_disk": disk["id"] }],
-            "placed": [{ "path": "read me.txt", "seen": seen(), "digest": disk["id"] }],
             "savings": [{ "vm": "DC 01", "bytes": 10, "in_store": 5 }],
         },
         "memory": { "DC 01/a": memory },

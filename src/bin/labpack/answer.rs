@@ -7,31 +7,34 @@ use serde_json::{Map, Value};
 use crate::exit::Exit;
 
 /// What a command that finished has to say.
-#[derive(Debug)]
 pub(crate) struct Answer {
     /// For people.
     pub(crate) text: String,
-    /// For scripts: the fields that this command adds to the document.
-    pub(crate) body: Map<String, Value>,
+    /// For scripts. A large lab's is large, and made only where it is asked for.
+    body: Box<dyn Fn() -> serde_json::Result<Value>>,
     /// What was found; an error among them means exit code 1.
     pub(crate) findings: Findings,
 }
 
 impl Answer {
     /// An answer whose document has the fields of `body`.
+    pub(crate) fn new(text: String, body: impl Serialize + 'static, findings: Findings) -> Self {
+        Self {
+            text,
+            body: Box::new(move || serde_json::to_value(&body)),
+            findings,
+        }
+    }
+
+    /// The fields that this command adds to the document.
     ///
     /// A path that is not Unicode has no JSON. The work is done all the same: the document then
     /// says only why it is short.
-    pub(crate) fn new(text: String, body: &impl Serialize, findings: Findings) -> Self {
-        let body = match serde_json::to_value(body) {
+    pub(crate) fn body(&self) -> Map<String, Value> {
+        match (self.body)() {
             Ok(Value::Object(fields)) => fields,
             Ok(other) => Map::from_iter([("result".to_owned(), other)]),
             Err(error) => Map::from_iter([("incomplete".to_owned(), error.to_string().into())]),
-        };
-        Self {
-            text,
-            body,
-            findings,
         }
     }
 
@@ -107,9 +110,9 @@ mod tests {
     fn a_path_without_json_makes_the_document_short_and_no_failure() {
         use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
         let odd = Path::new(OsStr::from_bytes(b"lab\xff"));
-        let answer = Answer::new(String::new(), &odd, Findings::default());
+        let answer = Answer::new(String::new(), odd.to_owned(), Findings::default());
         assert_eq!(answer.exit(), Exit::Done);
-        assert!(answer.body.contains_key("incomplete"));
+        assert!(answer.body().contains_key("incomplete"));
     }
 
     #[test]

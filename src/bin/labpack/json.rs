@@ -36,7 +36,7 @@ struct Document<'a> {
 
 /// The document of a command that finished.
 pub(crate) fn of_answer(command: &str, answer: &Answer, took: Duration) -> String {
-    let mut body = answer.body.clone();
+    let mut body = answer.body();
     // The document's own list holds all findings, also those told of single disks.
     body.remove("findings");
     // One clock for all commands, and not a second one of the library's.
@@ -103,7 +103,7 @@ mod tests {
         let mut findings = Findings::default();
         findings.push(Finding::error(Code::MissingParent, "a.vhdx", "gone"));
         let body = json!({ "chains": { "ok": 1 }, "findings": [] });
-        let answer = Answer::new(String::new(), &body, findings.clone());
+        let answer = Answer::new(String::new(), body, findings.clone());
         let document: Value =
             serde_json::from_str(&of_answer("verify", &answer, Duration::from_millis(1500)))
                 .unwrap();

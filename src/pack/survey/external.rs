@@ -25,7 +25,7 @@ pub(super) struct External<'d, 'a> {
 
 impl<'d, 'a> External<'d, 'a> {
     pub(super) fn new(draft: &'d mut Draft<'a>) -> Self {
-        let taken = draft.files.keys().map(|path| (path.folded(), None));
+        let taken = draft.files.paths().map(|path| (path.folded(), None));
         Self {
             taken: taken.collect(),
             draft,
@@ -35,7 +35,7 @@ impl<'d, 'a> External<'d, 'a> {
     pub(super) fn add_all(mut self, findings: &mut Vec<Finding>) {
         let judged = self.draft.judged;
         let nodes = judged.nodes.iter();
-        let here = nodes.filter_map(|(at, &node)| Some((self.draft.paths.get(at)?.clone(), node)));
+        let here = nodes.map(|(&at, &node)| (self.draft.path(at), node));
         let mut children: Vec<_> = here.collect();
         // In one order, whatever that of the map is.
         children.sort_by(|a, b| b.0.cmp(&a.0));
@@ -55,7 +55,8 @@ impl<'d, 'a> External<'d, 'a> {
         node: NodeId,
     ) -> Result<Option<(RelPath, NodeId)>, Finding> {
         let judged = self.draft.judged;
-        let broken = self.draft.files[child].file.role == Role::Broken;
+        let broken = self.draft.files.get(child);
+        let broken = broken.is_some_and(|child| child.file.role == Role::Broken);
         let Some(parent) = judged.graph.parent_of(node).filter(|_| !broken) else {
             return Ok(None);
         };
@@ -79,10 +80,10 @@ impl<'d, 'a> External<'d, 'a> {
         drafted.parent = Parent::Path(path.clone());
         let info = judged.disks.disk(node).info.as_deref();
         if !info.is_some_and(|info| names_beside(info, path.name())) {
-            drafted.file.relink = Some(ParentPaths {
+            drafted.file.relink = Some(Box::new(ParentPaths {
                 relative: Some(format!(r".\{}", path.name())),
                 ..ParentPaths::default()
-            });
+            }));
         }
         Ok(known.is_none().then_some((path, parent)))
     }
@@ -116,9 +117,7 @@ impl<'d, 'a> External<'d, 'a> {
         };
         self.taken.insert(path.folded(), Some(node));
         let parent = Parent::None;
-        self.draft
-            .files
-            .insert(path.clone(), Drafted { file, parent });
+        self.draft.files.insert(Drafted { file, parent });
     }
 }
 

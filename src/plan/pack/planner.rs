@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{
-    Known, KnownDisks, PackPlan, PlacedFile, Removal, Rules, Saving, StoreEntry, StoredWrite,
-};
+use super::{Known, KnownDisks, PackPlan, Removal, Rules, Saving, StoreEntry, StoredWrite};
 use crate::{
     base::{ContentId, DiskId, FileTime, Patch, RelPath},
     manifest::{
@@ -338,24 +336,17 @@ impl<'a> Planner<'a> {
             .collect();
         let entries = self.entries();
         let from: HashSet<&RelPath> = entries.iter().map(|entry| &entry.from).collect();
-        let (mut removals, mut placed) = (Vec::new(), Vec::new());
+        let mut removals = Vec::new();
         for (file, packed) in self.lab.files.iter().zip(&packed) {
-            let Some(&seen) = file.seen() else { continue };
-            let path = file.path.clone();
-            match packed.place {
-                Place::Pack => placed.push(PlacedFile {
-                    path,
+            if let (Some(&seen), &Place::Store { ref_disk, .. }) = (file.seen(), &packed.place)
+                && self.rules.in_place
+                && !from.contains(&file.path)
+            {
+                removals.push(Removal {
+                    path: file.path.clone(),
                     seen,
-                    digest: packed.digest,
-                }),
-                Place::Store { ref_disk, .. } if self.rules.in_place && !from.contains(&path) => {
-                    removals.push(Removal {
-                        path,
-                        seen,
-                        ref_disk,
-                    });
-                }
-                Place::Store { .. } => {}
+                    ref_disk,
+                });
             }
         }
         let savings = savings(self.lab, &packed);
@@ -364,7 +355,6 @@ impl<'a> Planner<'a> {
             manifest,
             entries,
             removals,
-            placed,
             savings,
         }
     }

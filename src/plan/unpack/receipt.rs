@@ -1,6 +1,6 @@
 //! What an unpack leaves beside a lab, so that the next run knows what it wrote.
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -58,13 +58,12 @@ impl Receipt {
         Self::DOCUMENT.read(bytes)
     }
 
-    /// Returns the bytes of its file.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec_pretty(self)
-            .expect("every key is a string, every value has a JSON form");
-        bytes.push(b'\n');
-        bytes
+    /// Writes its file, piece by piece.
+    ///
+    /// # Errors
+    /// What `out` says; where it would be longer than any that is read.
+    pub fn write(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        Self::DOCUMENT.write_pretty(self, out)
     }
 
     /// Tells whether two receipts differ in nothing but the time when they were written.

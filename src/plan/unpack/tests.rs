@@ -30,7 +30,7 @@ fn disk(at: &str, parent: Option<&str>, role: Role, place: Place) -> PackedFile 
         attributes: Attributes::default(),
         digest: id(at),
         role,
-        disk: Some(DiskFacts {
+        disk: Some(Box::new(DiskFacts {
             format: DiskFormat::Vhdx,
             kind: if parent.is_some() {
                 DiskKind::Differencing
@@ -45,7 +45,7 @@ fn disk(at: &str, parent: Option<&str>, role: Role, place: Place) -> PackedFile 
                 unknown: Unknown::new(),
             }),
             unknown: Unknown::new(),
-        }),
+        })),
         place,
         unknown: Unknown::new(),
     }

@@ -311,7 +311,9 @@ impl Builder {
             attributes: Attributes::default(),
             digest: ContentId::from(blake3::hash(&bytes)),
             role,
-            disk: formats::read_info(&bytes).ok().map(|info| facts(at, &info)),
+            disk: formats::read_info(&bytes)
+                .ok()
+                .map(|info| Box::new(facts(at, &info))),
             place,
             unknown: Unknown::new(),
         };

@@ -38,7 +38,7 @@ pub(super) fn man(words: &[String]) -> Result<Answer, Failure> {
 fn document(bytes: Vec<u8>) -> Result<Answer, Failure> {
     let text = String::from_utf8(bytes)?;
     let body = json!({ "text": text });
-    Ok(Answer::new(text, &body, Findings::default()))
+    Ok(Answer::new(text, body, Findings::default()))
 }
 
 #[cfg(test)]
@@ -51,7 +51,7 @@ mod tests {
         assert!(page.contains("grace"), "{page}");
         assert!(man(&[]).unwrap().text.contains("unpack"));
         assert_eq!(
-            man(&["no".to_owned()]).unwrap_err().exit,
+            man(&["no".to_owned()]).err().unwrap().exit,
             crate::exit::Exit::Usage
         );
     }

@@ -50,7 +50,7 @@ pub(super) fn carry_out(args: &Inspect, shell: &Shell<'_>) -> Result<Answer, Fai
     // Quiet leaves out what is done, and this is what was asked for.
     let found = crate::render::findings(&findings, true, shell.paint);
     blocks.extend((!found.is_empty()).then_some(found));
-    Ok(Answer::new(blocks.join("\n"), &Body { disks }, findings))
+    Ok(Answer::new(blocks.join("\n"), Body { disks }, findings))
 }
 
 fn inspect(

@@ -34,7 +34,7 @@ pub(super) fn carry_out(args: &Pack, shell: &Shell<'_>) -> Result<Answer, Failur
     let packs = outcome.packs.iter();
     let done: String = packs.map(|pack| summary(args, pack, shell)).collect();
     let text = shell.report(&findings, &(done + &ending(args, shell)));
-    Ok(Answer::new(text, &outcome, findings))
+    Ok(Answer::new(text, outcome, findings))
 }
 
 /// A refusal brings its reasons along as findings; the error need not tell the first of them again.
@@ -99,7 +99,7 @@ fn steps(plan: &PackPlan) -> String {
     for removal in &plan.removals {
         text += &format!("remove  {}\n", clean(removal.path.as_str()));
     }
-    for placed in &plan.placed {
+    for placed in plan.manifest.placed() {
         text += &format!("keep    {}\n", clean(placed.path.as_str()));
     }
     text + "\n"

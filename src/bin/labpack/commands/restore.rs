@@ -36,5 +36,5 @@ pub(super) fn carry_out(args: &Restore, shell: &Shell<'_>) -> Result<Answer, Fai
     done += &shell.io();
     let text = shell.report(&outcome.findings, &done);
     let findings = outcome.findings.clone();
-    Ok(Answer::new(text, &outcome, findings))
+    Ok(Answer::new(text, outcome, findings))
 }

@@ -55,7 +55,7 @@ fn list(path: &Path, shell: &Shell<'_>) -> Result<Answer, Failure> {
         text += &format!("used by {} ({state})\n", clean(&user.path));
     }
     text += &format!("{number}, {}\n", size(list.bytes));
-    Ok(Answer::new(text, &list, Findings::default()))
+    Ok(Answer::new(text, list, Findings::default()))
 }
 
 fn length(disk: &ListedRefDisk) -> String {
@@ -77,7 +77,7 @@ fn check(path: &Path, shell: &Shell<'_>) -> Result<Answer, Failure> {
     let done = format!("{read} read again: {verdict}\n{}", shell.io());
     let text = shell.report(&report.findings, &done);
     let findings = report.findings.clone();
-    Ok(Answer::new(text, &report, findings))
+    Ok(Answer::new(text, report, findings))
 }
 
 fn gc(path: &Path, options: GcOptions, shell: &Shell<'_>) -> Result<Answer, Failure> {
@@ -98,5 +98,5 @@ fn gc(path: &Path, options: GcOptions, shell: &Shell<'_>) -> Result<Answer, Fail
     done += &format!("{word} {gone}, {freed}; {kept}, {left}, stay\n");
     let text = shell.report(&report.findings, &done);
     let findings = report.findings.clone();
-    Ok(Answer::new(text, &report, findings))
+    Ok(Answer::new(text, report, findings))
 }

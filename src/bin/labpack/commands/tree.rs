@@ -17,8 +17,8 @@ use crate::{
 };
 
 #[derive(Serialize)]
-struct Body<'a> {
-    disks: &'a [ExaminedDisk],
+struct Body {
+    disks: Vec<ExaminedDisk>,
 }
 
 /// Draws every disk below its parent.
@@ -35,8 +35,8 @@ pub(super) fn carry_out(args: &Tree, shell: &Shell<'_>) -> Result<Answer, Failur
     }
     Ok(Answer::new(
         text,
-        &Body {
-            disks: &examination.disks,
+        Body {
+            disks: examination.disks,
         },
         findings,
     ))

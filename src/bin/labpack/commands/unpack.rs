@@ -36,7 +36,7 @@ pub(super) fn carry_out(args: &Unpack, shell: &Shell<'_>) -> Result<Answer, Fail
     outcome.next = next(args, outcome.next)?;
     let text = shell.report(&outcome.findings, &summary(&outcome, shell));
     let findings = outcome.findings.clone();
-    Ok(Answer::new(text, &outcome, findings))
+    Ok(Answer::new(text, outcome, findings))
 }
 
 /// The command to type next. Elsewhere than on Windows nobody knows by which path the host will

@@ -25,7 +25,7 @@ pub(super) fn carry_out(args: &Verify, shell: &Shell<'_>) -> Result<Answer, Fail
     let report = verify(&args.paths, &options, &shell.run)?;
     let findings = Findings(report.all_findings().cloned().collect());
     let text = shell.report(&findings, &summary(&report, &findings, shell));
-    Ok(Answer::new(text, &report, findings))
+    Ok(Answer::new(text, report, findings))
 }
 
 fn summary(report: &VerifyReport, findings: &Findings, shell: &Shell<'_>) -> String {
