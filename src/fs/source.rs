@@ -144,7 +144,7 @@ fn read_once(path: &Path, max: u64) -> Result<Vec<u8>, FsError> {
     if len > max {
         return Err(too_long(len));
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
     // It may grow while it is read.
     let mut bounded = file.take(max.saturating_add(1));
     bounded.read_to_end(&mut bytes).map_err(failed)?;

@@ -54,6 +54,9 @@ impl Manifest {
     pub const VERSION: u32 = 1;
     /// The manifest's file name, at the top of a pack.
     pub const FILE_NAME: &'static str = "labpack.json";
+    /// So many files may a lab have: what is written of them while it is packed can be read again,
+    /// however much is known of each.
+    pub const MOST_FILES: usize = 120_000;
     /// A longer manifest is refused before it is parsed: 256 MiB.
     pub const MAX_BYTES: u64 = 256 * 1024 * 1024;
 

@@ -272,3 +272,116 @@ fn check_obsolete(work: &Work, files: &HashMap<&RelPath, &PackedFile>) -> Result
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::{Attributes, ContentId, DiskId},
+        fs::FileKey,
+        manifest::{Role, Totals, Unknown},
+        plan::{Remembered, Seen},
+    };
+
+    fn file(number: usize) -> PackedFile {
+        PackedFile {
+            path: RelPath::new(format!("a folder/{number:06}.log")).unwrap(),
+            length: 1,
+            modified: FileTime(5),
+            attributes: Attributes {
+                read_only: true,
+                hidden: true,
+                system: true,
+                archive: true,
+            },
+            digest: ContentId::from(blake3::hash(b"7")),
+            role: Role::File,
+            disk: None,
+            place: Place::Pack,
+            unknown: Unknown::new(),
+        }
+    }
+
+    fn remembered() -> Remembered {
+        let seen = Seen {
+            key: FileKey { volume: 1, file: 2 },
+            length: 1,
+            modified: FileTime(5),
+            disk: Some(DiskId::from_vhdx([3; 16])),
+        };
+        Remembered {
+            seen,
+            content: ContentId::from(blake3::hash(b"7")),
+            canonical: None,
+            store_form: None,
+            copy: None,
+        }
+    }
+
+    /// A pack of so many files, of each of which all is known that can be.
+    fn work(count: usize) -> Work {
+        let files: Vec<PackedFile> = (0..count).map(file).collect();
+        let path = |file: &PackedFile| file.path.clone();
+        let memory = files.iter().map(|file| (path(file), remembered()));
+        let waiting = files.iter().map(|file| Waiting {
+            path: path(file),
+            for_store: false,
+        });
+        let mut work = Work {
+            mode: Mode::Output,
+            memory: memory.collect(),
+            root: None,
+            waiting: waiting.collect(),
+            obsolete: Vec::new(),
+            obsolete_folders: Vec::new(),
+            unused: Vec::new(),
+            plan: PackPlan {
+                manifest: Manifest {
+                    format: Manifest::FORMAT.to_owned(),
+                    version: Manifest::VERSION,
+                    tool: "labpack".to_owned(),
+                    created: manifest::now(),
+                    store: StorePlace::Own,
+                    totals: Totals::default(),
+                    vms: Vec::new(),
+                    other_files: files,
+                    folders: Vec::new(),
+                    ref_disks: Vec::new(),
+                    unknown: Unknown::new(),
+                },
+                entries: Vec::new(),
+                removals: Vec::new(),
+                savings: Vec::new(),
+            },
+        };
+        work.plan.manifest.totals = work.plan.manifest.count().unwrap();
+        work
+    }
+
+    #[test]
+    fn a_journal_of_as_many_files_as_a_lab_may_have_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        write_pack(folder.path(), &work(Manifest::MOST_FILES)).unwrap();
+        let Some(Deed::Pack(read)) = read(folder.path()).unwrap() else {
+            panic!("there is no pack in the journal");
+        };
+        assert_eq!(read.plan.manifest.other_files.len(), Manifest::MOST_FILES);
+        assert_eq!(read.memory.len(), Manifest::MOST_FILES);
+    }
+
+    #[test]
+    fn a_journal_that_could_not_be_read_again_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut work = work(10);
+        let mut deep = serde_json::Value::Null;
+        for _ in 0..120 {
+            deep = serde_json::Value::from(vec![deep]);
+        }
+        work.plan.manifest.unknown.insert("deep".to_owned(), deep);
+        let error = write_pack(folder.path(), &work).unwrap_err();
+        let causes = std::iter::successors(std::error::Error::source(&error), |e| e.source());
+        let told: Vec<String> = causes.map(ToString::to_string).collect();
+        assert!(told.iter().any(|why| why.contains("deep")), "{told:?}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

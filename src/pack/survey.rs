@@ -67,16 +67,12 @@ pub(super) fn survey(terms: &Terms<'_>, run: &Run<'_>) -> Result<Survey, PackErr
     Ok(Survey { lab, findings })
 }
 
-/// So many files may a lab have: what is written of them can be read again, however much is known
-/// of each.
-const MOST_FILES: usize = 120_000;
-
 fn too_many(lab: &Lab, export: &Path) -> Option<Finding> {
-    let files = lab.files.len();
-    let message = format!("{files} files, and labpack packs up to {MOST_FILES} at once");
+    let (files, most) = (lab.files.len(), Manifest::MOST_FILES);
+    let message = format!("{files} files, and labpack packs up to {most} at once");
     let next = "put what is no part of a VM into an archive, or pack fewer VMs at once";
     let finding = || Finding::error(Code::TooManyFiles, export.display(), message).next(next);
-    (files > MOST_FILES).then(finding)
+    (files > most).then(finding)
 }
 
 /// One export.
