@@ -148,15 +148,23 @@ fn chain_of_three(folder: &Path, number: u64) -> Result<(), Box<dyn Error>> {
     let disks = vm(folder, number)?;
     let (size, filled) = (64 * MIB, 64 * 1024);
     let first = 3 * number;
-    write(&base(size, first, filled), &disks.join("base.vhdx"))?;
-    write(
-        &child(size, first + 1, filled, first, "base.vhdx"),
-        &disks.join("middle.vhdx"),
-    )?;
-    write(
-        &child(size, first + 2, filled, first + 1, "middle.vhdx"),
-        &disks.join("leaf.vhdx"),
-    )
+    let chain = [
+        ("base.vhdx", base(size, first, filled)),
+        (
+            "middle.vhdx",
+            child(size, first + 1, filled, first, "base.vhdx"),
+        ),
+        (
+            "leaf.vhdx",
+            child(size, first + 2, filled, first + 1, "middle.vhdx"),
+        ),
+    ];
+    for (name, mut disk) in chain {
+        // One guest, one disk.
+        disk.page83_id = Some(id(first));
+        write(&disk, &disks.join(name))?;
+    }
+    Ok(())
 }
 
 fn many_files(folder: &Path, files: u64) -> Result<(), Box<dyn Error>> {
