@@ -561,3 +561,46 @@ fn break_loops(files: &mut [LabFile], findings: &mut Vec<Finding>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::{Attributes, FileTime},
+        fs::FileKey,
+    };
+
+    #[test]
+    fn a_lab_of_more_files_than_can_be_told_of_is_refused() {
+        let file = LabFile {
+            path: RelPath::new("a.log").unwrap(),
+            length: 0,
+            modified: FileTime(0),
+            attributes: Attributes::default(),
+            vm: None,
+            role: Role::File,
+            disk: None,
+            parent: None,
+            origin: Origin::Standing {
+                at: PathBuf::new(),
+                seen: Seen {
+                    key: FileKey { volume: 0, file: 0 },
+                    length: 0,
+                    modified: FileTime(0),
+                    disk: None,
+                },
+            },
+            external: false,
+            relink: None,
+        };
+        let mut lab = Lab {
+            files: vec![file; Manifest::MOST_FILES],
+            ..Lab::default()
+        };
+        assert_eq!(too_many(&lab, Path::new("lab")), None);
+        lab.files.push(lab.files[0].clone());
+        let finding = too_many(&lab, Path::new("lab")).unwrap();
+        assert_eq!(finding.code, Code::TooManyFiles);
+        assert!(finding.message.starts_with("120001 files"), "{finding:?}");
+    }
+}
