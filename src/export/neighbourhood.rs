@@ -19,7 +19,7 @@ use crate::{
         path::{Place, Style, Target, target},
     },
     formats::{LogState, PathHint, check_blocks},
-    fs::{self, Entry, FileKey, FsError, SourceFile, Stamp},
+    fs::{self, Entry, FileKey, FsError, ReadAhead, SourceFile, Stamp},
     manifest::Sharing,
     report::{Code, Finding, WindowsError},
 };
@@ -327,7 +327,7 @@ fn block_fault(file: &Path, meter: &Arc<IoMeter>) -> Option<DiskFault> {
         Ok(source) => source,
         Err(error) => return Some(DiskFault::from(&error)),
     };
-    let error = check_blocks(&source).err()?;
+    let error = check_blocks(&ReadAhead::new(source)).err()?;
     Some(DiskFault::from(&error))
 }
 

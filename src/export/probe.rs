@@ -6,7 +6,7 @@ use super::{DiskFault, ScannedFile};
 use crate::{
     base::{IoMeter, ReadAt},
     formats,
-    fs::SourceFile,
+    fs::{ReadAhead, SourceFile},
     report::{Code, Finding, WindowsError},
 };
 
@@ -66,7 +66,7 @@ pub(super) fn probe(path: &Path, file: &ScannedFile, meter: &Arc<IoMeter>) -> Pr
         return no_disk(named);
     }
     let source = match SourceFile::open(path, meter) {
-        Ok(source) => source,
+        Ok(source) => ReadAhead::new(source),
         Err(error) => return unreadable(named, (&error).into()),
     };
     if named == Named::VhdSet && is_vhd_set(&source) {
@@ -142,7 +142,7 @@ fn read_fault(error: &std::io::Error) -> DiskFault {
     }
 }
 
-fn is_vhd_set(source: &SourceFile) -> bool {
+fn is_vhd_set(source: &dyn ReadAt) -> bool {
     let mut magic = [0; 8];
     source.read_exact_at(&mut magic, 0).is_ok() && &magic == b"vhdsetv1"
 }
