@@ -336,7 +336,7 @@ fn verifying_a_disk_takes_at_most_ten_reads() {
                 (1..=10 * disks).contains(&io.inspections),
                 "{format}: {io:?}"
             );
-            assert!(io.inspected <= disks * 768 * KIB, "{format}: {io:?}");
+            assert!(io.inspected <= disks * 400 * KIB, "{format}: {io:?}");
         }
     }
 }
@@ -348,10 +348,7 @@ fn a_file_that_is_no_disk_is_inspected_at_its_ends_only() {
         fs::write(scratch.path().join(name), labs::noise(1, MIB)).unwrap();
     }
     let io = verbs::verify(scratch.path(), None, false).io;
-    assert!(
-        io.inspections <= 6 && io.inspected <= 3 * 8 * KIB,
-        "{io:?}"
-    );
+    assert!(io.inspections <= 6 && io.inspected <= 3 * 8 * KIB, "{io:?}");
 }
 
 #[test]
