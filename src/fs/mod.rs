@@ -34,6 +34,7 @@ mod read_ahead;
 pub mod seam;
 mod sinks;
 mod source;
+mod spare;
 mod stamp;
 mod stream;
 mod temp;

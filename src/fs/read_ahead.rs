@@ -46,11 +46,8 @@ impl<T: ReadAt> ReadAhead<T> {
     /// Reads a piece that begins with `start..end`; `None` where that is not possible, or not
     /// worth keeping.
     fn piece(&self, start: u64, end: u64) -> Option<Piece> {
-        let ahead = match end {
-            0..=FIRST => FIRST,
-            ..=HEAD => HEAD,
-            _ => end.saturating_add(BEYOND),
-        };
+        let ahead = [FIRST, HEAD].into_iter().find(|&ahead| end <= ahead);
+        let ahead = ahead.unwrap_or(end.saturating_add(BEYOND));
         let len = ahead.min(self.file.len()).checked_sub(start)?;
         if end - start > len || len > HEAD {
             return None;
