@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct IoMeter {
     read: AtomicU64,
     inspected: AtomicU64,
+    inspections: AtomicU64,
     written: AtomicU64,
     cloned: AtomicU64,
     skipped: AtomicU64,
@@ -21,9 +22,10 @@ impl IoMeter {
         self.read.fetch_add(bytes, Relaxed);
     }
 
-    /// Adds headers and tables that were read to understand a disk.
+    /// Adds one read of headers and tables, made to understand a disk.
     pub fn add_inspected(&self, bytes: u64) {
         self.inspected.fetch_add(bytes, Relaxed);
+        self.inspections.fetch_add(1, Relaxed);
     }
 
     /// Adds bytes written.
@@ -47,6 +49,7 @@ impl IoMeter {
         IoTotals {
             read: self.read.load(Relaxed),
             inspected: self.inspected.load(Relaxed),
+            inspections: self.inspections.load(Relaxed),
             written: self.written.load(Relaxed),
             cloned: self.cloned.load(Relaxed),
             skipped: self.skipped.load(Relaxed),
@@ -54,13 +57,15 @@ impl IoMeter {
     }
 }
 
-/// Bytes that one command moved, by how it came by them.
+/// Bytes that one command moved, by how it came by them, and how many small reads it made.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IoTotals {
     /// File content read to be hashed or copied. No byte counts twice.
     pub read: u64,
     /// Headers and tables read to understand disks, on top of `read`.
     pub inspected: u64,
+    /// How many reads brought what was `inspected`.
+    pub inspections: u64,
     /// Bytes written.
     pub written: u64,
     /// Bytes that a block clone shared instead of copying.

@@ -27,6 +27,7 @@ pub(super) struct File {
     pub(super) file: PathBuf,
     pub(super) stamp: Stamp,
     pub(super) disk: Option<Result<Arc<DiskInfo>, DiskFault>>,
+    pub(super) blocks: Option<DiskFault>,
     pub(super) origin: Origin,
 }
 
@@ -93,6 +94,7 @@ impl Area {
             file,
             stamp: scanned.stamp,
             disk: scanned.disk.clone(),
+            blocks: scanned.blocks.clone(),
             origin,
         });
     }
@@ -195,8 +197,10 @@ impl Area {
             stamp,
             vm: None,
             disk: None,
+            blocks: None,
         };
-        scanned.disk = probe(&file, &scanned, meter).disk;
+        let probed = probe(&file, &scanned, meter);
+        (scanned.disk, scanned.blocks) = (probed.disk, probed.blocks);
         self.add(&scanned, file, Origin::Elsewhere);
     }
 }

@@ -50,6 +50,9 @@ pub struct ScannedFile {
     pub vm: Option<usize>,
     /// What it says about itself if it is a disk, or why it cannot be read as one.
     pub disk: Option<Result<Arc<DiskInfo>, DiskFault>>,
+    /// What is wrong with the blocks of a disk whose headers can be read: one lies outside of the
+    /// file or over another.
+    pub blocks: Option<DiskFault>,
 }
 
 impl ScannedFile {

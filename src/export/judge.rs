@@ -24,9 +24,8 @@ impl Judgement {
     }
 }
 
-/// Checks the blocks of every disk in `inventories`, and judges every chain. A parent may be in
-/// any of them. Findings call files by their path in the export, or below the export's folder
-/// where there are several.
+/// Judges the chain of every disk in `inventories`. A parent may be in any of them. Findings call
+/// files by their path in the export, or below the export's folder where there are several.
 ///
 /// # Errors
 /// [`Cancelled`] when the user stops the work.

@@ -6,10 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use rayon::prelude::*;
-
 use super::{
-    DiskFault, Inventory,
+    Inventory,
     find::{Area, Areas, At, File, Found, MAX_HOPS},
 };
 use crate::{
@@ -18,8 +16,8 @@ use crate::{
         Disk, Lookup, NodeId, Surroundings,
         path::{Place, Style, Target, target},
     },
-    formats::{LogState, PathHint, check_blocks},
-    fs::{self, Entry, FileKey, FsError, SourceFile, Stamp},
+    formats::PathHint,
+    fs::{self, Entry, FileKey, FsError, Stamp},
     manifest::Sharing,
     report::{Code, Finding, WindowsError},
 };
@@ -57,8 +55,6 @@ pub struct Neighbourhood {
     nodes: Vec<Node>,
     by_place: HashMap<Place, NodeId>,
     identities: HashMap<FileKey, usize>,
-    /// What is wrong with the blocks of each file that was checked.
-    blocks: HashMap<FileKey, Option<DiskFault>>,
     meter: Arc<IoMeter>,
     /// Whether hints may lead out of the folders.
     outside: bool,
@@ -84,7 +80,6 @@ impl Neighbourhood {
             nodes: Vec::new(),
             by_place: HashMap::new(),
             identities: HashMap::new(),
-            blocks: HashMap::new(),
             meter: Arc::clone(meter),
             outside: false,
             attached: false,
@@ -156,14 +151,14 @@ impl Neighbourhood {
         true
     }
 
-    /// Returns a node for every disk of an inventory, its store's not included, after a check of
-    /// their blocks.
+    /// Returns a node for every disk of an inventory, its store's not included.
     ///
     /// # Errors
     /// [`Cancelled`] when the user stops the work.
     pub fn disks_of(&mut self, inventory: usize, run: &Run<'_>) -> Result<Vec<NodeId>, Cancelled> {
         let mut found = Vec::new();
         for (area, content) in self.areas.0.iter().enumerate() {
+            run.go_on()?;
             for (entry, file) in content.entries.iter().enumerate() {
                 let here =
                     matches!(file.origin, Origin::File { inventory: i, .. } if i == inventory);
@@ -172,7 +167,6 @@ impl Neighbourhood {
                 }
             }
         }
-        self.check_blocks(&found, run)?;
         Ok(found.into_iter().map(|at| self.node_itself(at)).collect())
     }
 
@@ -232,7 +226,6 @@ impl Neighbourhood {
         if let Some(&node) = self.by_place.get(&place) {
             return node;
         }
-        self.check_blocks_of(at);
         let node = NodeId(self.nodes.len());
         let disk = self.disk(at, &place);
         self.by_place.insert(place.clone(), node);
@@ -252,7 +245,7 @@ impl Neighbourhood {
             Some(Err(fault)) => findings.push(fault.finding(&path)),
             None => {}
         }
-        let blocks = self.blocks.get(&key).and_then(Option::as_ref);
+        let blocks = entry.blocks.as_ref();
         findings.extend(blocks.map(|fault| fault.finding(&path)));
         if entry.stamp.sparse_or_compressed {
             findings.push(compressed(&path, self.attached));
@@ -269,38 +262,6 @@ impl Neighbourhood {
             path,
         }
     }
-
-    /// Checks the blocks of many disks, several at a time.
-    fn check_blocks(&mut self, disks: &[At], run: &Run<'_>) -> Result<(), Cancelled> {
-        let mut files: HashMap<FileKey, PathBuf> = HashMap::new();
-        for &at in disks {
-            let entry = self.entry(at);
-            if has_blocks(entry) && !self.blocks.contains_key(&entry.stamp.key) {
-                files.insert(entry.stamp.key, entry.file.clone());
-            }
-        }
-        run.progress.begin("checking blocks", files.len() as u64, 0);
-        let meter = &self.meter;
-        let check = |(key, file): (FileKey, PathBuf)| {
-            run.go_on()?;
-            Ok((key, block_fault(&file, meter)))
-        };
-        let checked = files
-            .into_par_iter()
-            .map(check)
-            .collect::<Result<Vec<_>, Cancelled>>();
-        run.progress.end();
-        self.blocks.extend(checked?);
-        Ok(())
-    }
-
-    fn check_blocks_of(&mut self, at: At) {
-        let entry = &self.areas.0[at.area].entries[at.entry];
-        if has_blocks(entry) && !self.blocks.contains_key(&entry.stamp.key) {
-            let fault = block_fault(&entry.file, &self.meter);
-            self.blocks.insert(entry.stamp.key, fault);
-        }
-    }
 }
 
 /// Follows the links that `path` is, one after the other; tells what is at the end, and where.
@@ -314,21 +275,6 @@ pub(super) fn behind(path: &Path) -> Result<(PathBuf, Entry), FsError> {
     }
     let entry = fs::look(&path)?;
     Ok((path, entry))
-}
-
-/// Before the log is replayed, the table says nothing.
-fn has_blocks(entry: &File) -> bool {
-    let info = entry.disk.as_ref().and_then(|disk| disk.as_ref().ok());
-    info.is_some_and(|info| info.log != LogState::Pending)
-}
-
-fn block_fault(file: &Path, meter: &Arc<IoMeter>) -> Option<DiskFault> {
-    let source = match SourceFile::open(file, meter) {
-        Ok(source) => source,
-        Err(error) => return Some(DiskFault::from(&error)),
-    };
-    let error = check_blocks(&source).err()?;
-    Some(DiskFault::from(&error))
 }
 
 /// Windows' own word: elsewhere no file is said to be so.

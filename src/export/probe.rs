@@ -5,8 +5,8 @@ use std::{path::Path, sync::Arc};
 use super::{DiskFault, ScannedFile};
 use crate::{
     base::{IoMeter, ReadAt},
-    formats,
-    fs::SourceFile,
+    formats::{self, LogState},
+    fs::{ReadAhead, SourceFile},
     report::{Code, Finding, WindowsError},
 };
 
@@ -18,6 +18,8 @@ const SHORTEST: u64 = 511;
 pub(super) struct Probed {
     /// As [`ScannedFile::disk`].
     pub(super) disk: Option<Result<Arc<formats::DiskInfo>, DiskFault>>,
+    /// As [`ScannedFile::blocks`].
+    pub(super) blocks: Option<DiskFault>,
     /// Something about the file that is no finding about a disk.
     pub(super) oddity: Option<Oddity>,
 }
@@ -66,7 +68,7 @@ pub(super) fn probe(path: &Path, file: &ScannedFile, meter: &Arc<IoMeter>) -> Pr
         return no_disk(named);
     }
     let source = match SourceFile::open(path, meter) {
-        Ok(source) => source,
+        Ok(source) => ReadAhead::new(source),
         Err(error) => return unreadable(named, (&error).into()),
     };
     if named == Named::VhdSet && is_vhd_set(&source) {
@@ -78,14 +80,22 @@ pub(super) fn probe(path: &Path, file: &ScannedFile, meter: &Arc<IoMeter>) -> Pr
     match formats::recognise(&source) {
         Err(error) => unreadable(named, read_fault(&error)),
         Ok(None) => no_disk(named),
-        Ok(Some(_)) => Probed {
-            disk: Some(
-                formats::read_info(&source)
-                    .map(Arc::new)
-                    .map_err(|error| DiskFault::from(&error)),
-            ),
-            oddity: None,
-        },
+        Ok(Some(_)) => disk(&source),
+    }
+}
+
+/// Headers and tables are read together: they lie close to each other.
+fn disk(source: &dyn ReadAt) -> Probed {
+    let info = formats::read_info(source);
+    // Before the log is replayed, the table says nothing.
+    let settled = info
+        .as_ref()
+        .is_ok_and(|info| info.log != LogState::Pending);
+    let fault = settled.then(|| formats::check_blocks(source).err());
+    Probed {
+        disk: Some(info.map(Arc::new).map_err(|error| DiskFault::from(&error))),
+        blocks: fault.flatten().as_ref().map(DiskFault::from),
+        oddity: None,
     }
 }
 
@@ -116,8 +126,8 @@ pub(super) fn has_disk_name(name: &str) -> bool {
 
 fn no_disk(named: Named) -> Probed {
     Probed {
-        disk: None,
         oddity: (named == Named::Disk).then_some(Oddity::NotADisk),
+        ..Probed::default()
     }
 }
 
@@ -125,11 +135,11 @@ fn unreadable(named: Named, fault: DiskFault) -> Probed {
     match named {
         Named::Disk => Probed {
             disk: Some(Err(fault)),
-            oddity: None,
+            ..Probed::default()
         },
         _ => Probed {
-            disk: None,
             oddity: Some(Oddity::Fault(fault)),
+            ..Probed::default()
         },
     }
 }
@@ -142,7 +152,7 @@ fn read_fault(error: &std::io::Error) -> DiskFault {
     }
 }
 
-fn is_vhd_set(source: &SourceFile) -> bool {
+fn is_vhd_set(source: &dyn ReadAt) -> bool {
     let mut magic = [0; 8];
     source.read_exact_at(&mut magic, 0).is_ok() && &magic == b"vhdsetv1"
 }

@@ -21,8 +21,8 @@ use crate::{
     report::{Code, Finding, Findings},
 };
 
-/// Scans the export in `root`: every name, and the headers of every disk. Files are not read
-/// any further, and no link is followed.
+/// Scans the export in `root`: every name, and the headers and tables of every disk. Files are not
+/// read any further, and no link is followed.
 ///
 /// # Errors
 /// Where `root` is no folder that can be read, and when the user stops the work.
@@ -83,6 +83,7 @@ impl Walked {
                 stamp,
                 vm: None,
                 disk: None,
+                blocks: None,
             }),
             Entry::Folder(modified) => self.folders.push((path, modified)),
             Entry::Link(target) => self.links.push((path, target)),
@@ -110,7 +111,7 @@ impl Walked {
         for (file, probed) in self.files.iter_mut().zip(seen?) {
             let oddity = probed.oddity.map(|odd| odd.finding(file.path.as_str()));
             self.findings.extend(oddity);
-            file.disk = probed.disk;
+            (file.disk, file.blocks) = (probed.disk, probed.blocks);
         }
         Ok(())
     }

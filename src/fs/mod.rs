@@ -5,7 +5,8 @@
 //!
 //! * Reading: [`SourceFile`] holds a file open and notices when it changes; [`stream`] reads it
 //!   once into every [`Sink`]: [`ContentHasher`], [`PatchedHasher`], [`CanonicalHasher`],
-//!   [`MaskCapture`], and [`TempFile`], which is how a file is copied.
+//!   [`MaskCapture`], and [`TempFile`], which is how a file is copied. Headers and tables, which
+//!   are asked for in many small pieces, are read through [`ReadAhead`].
 //! * Writing: [`TempFile`] stands under a temporary name until it is whole, flushed and renamed;
 //!   [`patch_in_place`] changes a file in stages. Small deeds are functions: [`rename_new`],
 //!   [`remove_file`], [`create_dir_all`], [`hard_link`] …; [`LineLog`] takes down what is done.
@@ -28,10 +29,12 @@ mod fence;
 mod links;
 mod lock;
 mod look;
+mod read_ahead;
 #[doc(hidden)]
 pub mod seam;
 mod sinks;
 mod source;
+mod spare;
 mod stamp;
 mod stream;
 mod temp;
@@ -63,6 +66,7 @@ pub use fence::Fence;
 pub use links::{LinkTrial, hard_link, junction, symlink_file, try_links};
 pub use lock::FolderLock;
 pub use look::{Entry, absolute, bytes_to_copy, check_writable, look, other_streams, stamp};
+pub use read_ahead::ReadAhead;
 pub use sinks::{CanonicalHasher, ContentHasher, MaskCapture, PatchedHasher};
 pub use source::{SourceFile, read_bounded};
 pub use stamp::{FileKey, Stamp};

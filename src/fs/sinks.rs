@@ -2,13 +2,15 @@
 
 use std::io;
 
-use super::stream::{Sink, pieces};
+use super::{
+    spare,
+    stream::{Sink, pieces},
+};
 use crate::{
     base::{CanonicalId, ContentId, Patch},
     formats::CanonicalForm,
 };
 
-/// A hole is hashed in pieces of this length.
 const ZEROS_LEN: u64 = 64 << 10;
 /// Zeros to stand for holes.
 pub(super) static ZEROS: [u8; ZEROS_LEN as usize] = [0; ZEROS_LEN as usize];
@@ -19,16 +21,6 @@ pub(super) fn zeros(len: u64) -> &'static [u8] {
         .ok()
         .and_then(|len| ZEROS.get(..len))
         .unwrap_or(&ZEROS)
-}
-
-/// Hashes `start..end`, all zeros.
-///
-/// Hashing stays in its own thread throughout: in a pool that carries whole files, a thread that
-/// waits for the other half of a chunk would pick up another file, and hold both.
-fn hash_zeros(hasher: &mut blake3::Hasher, start: u64, end: u64) {
-    for (_, len) in pieces(start, end, ZEROS_LEN) {
-        hasher.update(zeros(len));
-    }
 }
 
 /// BLAKE3 of the bytes.
@@ -51,12 +43,12 @@ impl ContentHasher {
 
 impl Sink for ContentHasher {
     fn data(&mut self, _: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.update(bytes);
+        spare::update(&mut self.0, bytes);
         Ok(())
     }
 
-    fn hole(&mut self, offset: u64, len: u64) -> io::Result<()> {
-        hash_zeros(&mut self.0, offset, offset.saturating_add(len));
+    fn hole(&mut self, _: u64, len: u64) -> io::Result<()> {
+        spare::update_zeros(&mut self.0, len);
         Ok(())
     }
 }
@@ -103,13 +95,19 @@ impl<'a> PatchedHasher<'a> {
     fn patched(&mut self, offset: u64, bytes: &[u8]) {
         let end = offset.saturating_add(bytes.len() as u64);
         if !self.touches(offset, end) {
-            self.hasher.update(bytes);
+            spare::update(&mut self.hasher, bytes);
             return;
         }
-        self.scratch.clear();
-        self.scratch.extend_from_slice(bytes);
-        self.patch.apply(offset, &mut self.scratch);
-        self.hasher.update(&self.scratch);
+        // A copy of the whole chunk, for each file made of one RefDisk, would be much.
+        for (at, bytes) in (offset..)
+            .step_by(ZEROS.len())
+            .zip(bytes.chunks(ZEROS.len()))
+        {
+            self.scratch.clear();
+            self.scratch.extend_from_slice(bytes);
+            self.patch.apply(at, &mut self.scratch);
+            self.hasher.update(&self.scratch);
+        }
     }
 
     /// `start..end` of the source is zero.
@@ -120,7 +118,7 @@ impl<'a> PatchedHasher<'a> {
                 self.patched(at, zeros(len));
             }
         } else {
-            hash_zeros(&mut self.hasher, start, end);
+            spare::update_zeros(&mut self.hasher, end.saturating_sub(start));
         }
         self.at = self.at.max(end);
     }
@@ -171,16 +169,16 @@ impl Sink for CanonicalHasher<'_> {
     fn data(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut rest = 0;
         for (start, end) in self.form.masked(offset, bytes.len()) {
-            self.hasher.update(&bytes[rest..start]);
-            hash_zeros(&mut self.hasher, 0, (end - start) as u64);
+            spare::update(&mut self.hasher, &bytes[rest..start]);
+            spare::update_zeros(&mut self.hasher, (end - start) as u64);
             rest = end;
         }
-        self.hasher.update(&bytes[rest..]);
+        spare::update(&mut self.hasher, &bytes[rest..]);
         Ok(())
     }
 
-    fn hole(&mut self, offset: u64, len: u64) -> io::Result<()> {
-        hash_zeros(&mut self.hasher, offset, offset.saturating_add(len));
+    fn hole(&mut self, _: u64, len: u64) -> io::Result<()> {
+        spare::update_zeros(&mut self.hasher, len);
         Ok(())
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     base::{ContentId, Patch, Run},
     export::DiskFault,
     formats,
-    fs::{FsError, PatchedHasher, Sink, SourceFile, stamp, stream},
+    fs::{FsError, PatchedHasher, ReadAhead, Sink, SourceFile, stamp, stream},
     report::{Code, Finding, Findings},
 };
 
@@ -163,7 +163,7 @@ impl Expected {
     ) -> Result<Result<Vec<ContentId>, String>, FsError> {
         let source = SourceFile::open(path, run.meter)?;
         let stored = match self.parent_file.as_deref() {
-            Some(parent) => match formats::store_form(&source, parent) {
+            Some(parent) => match formats::store_form(&ReadAhead::new(&source), parent) {
                 Ok(patch) => patch,
                 // It was understood when it was packed.
                 Err(error) => return Ok(Err(error.to_string())),

@@ -9,7 +9,9 @@ use std::{
 use labpack::{formats::DiskFormat, unpack::LinkMode};
 
 use crate::support::{
-    What, bytes_in, labs, tree,
+    What, bytes_in,
+    labs::{self, Made},
+    tree,
     verbs::{self, possible},
 };
 
@@ -303,6 +305,50 @@ fn verifying_chains_reads_no_content_and_with_content_reads_each_byte_once() {
         "{:?}",
         report.io
     );
+}
+
+/// Chains of three, each in a folder of its own, with nothing beside the disks.
+fn chains_of_three(root: &Path, format: DiskFormat, count: u8) {
+    let name = |number: u8| format!("{number}.{format}");
+    for chain in 0..count {
+        let folder = root.join(chain.to_string());
+        fs::create_dir_all(&folder).unwrap();
+        let base = Made::base(format, &name(1), 1);
+        let middle = Made::child(&base, &name(2), 2, "F:\\Lab");
+        let leaf = Made::child(&middle, &name(3), 3, "F:\\Lab");
+        for disk in [base, middle, leaf] {
+            disk.write_to(&folder);
+        }
+    }
+}
+
+#[test]
+fn verifying_a_disk_takes_at_most_ten_reads() {
+    for format in [DiskFormat::Vhd, DiskFormat::Vhdx] {
+        let scratch = tempfile::tempdir().unwrap();
+        chains_of_three(scratch.path(), format, 4);
+        let leaf = scratch.path().join(format!("0/3.{format}"));
+        for (place, disks) in [(scratch.path(), 12), (&leaf, 3)] {
+            let report = verbs::verify(place, None, false);
+            assert_eq!(report.chains.ok, disks / 3, "{:?}", report.findings);
+            let io = report.io;
+            assert!(
+                (1..=10 * disks).contains(&io.inspections),
+                "{format}: {io:?}"
+            );
+            assert!(io.inspected <= disks * 400 * KIB, "{format}: {io:?}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_no_disk_is_inspected_at_its_ends_only() {
+    let scratch = tempfile::tempdir().unwrap();
+    for name in ["setup.iso", "state.bin", "no disk.vhdx"] {
+        fs::write(scratch.path().join(name), labs::noise(1, MIB)).unwrap();
+    }
+    let io = verbs::verify(scratch.path(), None, false).io;
+    assert!(io.inspections <= 6 && io.inspected <= 3 * 8 * KIB, "{io:?}");
 }
 
 #[test]

@@ -226,7 +226,7 @@ fn zeros_over_bytes_already_written_are_written() {
 }
 
 /// Does something to the file at the first chunk.
-struct Meddler(Option<Box<dyn FnOnce()>>);
+struct Meddler(Option<Box<dyn FnOnce() + Send>>);
 
 impl Sink for Meddler {
     fn data(&mut self, _: u64, _: &[u8]) -> io::Result<()> {
@@ -241,7 +241,7 @@ impl Sink for Meddler {
     }
 }
 
-fn streamed_while(meddle: impl FnOnce(&Path) + 'static) -> Result<(), FsError> {
+fn streamed_while(meddle: impl FnOnce(&Path) + Send + 'static) -> Result<(), FsError> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("disk");
     fs::write(&path, vec![1; 3 * MIB]).unwrap();
