@@ -111,7 +111,7 @@ mod tests {
     /// Takes down what is read, and cannot read what lies in `bad`.
     struct Watched {
         bytes: Vec<u8>,
-        bad: std::ops::Range<u64>,
+        bad: Range<u64>,
         reads: Mutex<Vec<(u64, usize)>>,
     }
 
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn what_was_read_longest_ago_is_dropped_first() {
         let ahead = ReadAhead::new(Watched::of(10 << 20));
-        let reads = |megabytes: std::ops::Range<u64>| {
+        let reads = |megabytes: Range<u64>| {
             for megabyte in megabytes {
                 read(&ahead, megabyte << 20, 16).unwrap();
             }
