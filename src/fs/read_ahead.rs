@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     io,
+    ops::Range,
     sync::{Mutex, PoisonError},
 };
 
@@ -10,10 +11,13 @@ use crate::base::ReadAt;
 
 /// What the first bytes of a file bring: enough to tell that it is no disk.
 const FIRST: u64 = 4 << 10;
-/// Up to here a VHDX has its headers and region tables, and a small VHD everything but data.
-const HEAD: u64 = 320 << 10;
-/// What is read past the end of anything else: the items that follow a metadata table.
+/// Here a VHDX has its headers and region tables.
+const HEAD: Range<u64> = 64 << 10..320 << 10;
+/// What is read past the end of anything else: the items that follow a metadata table, and what a
+/// VHD has beside its table.
 const BEYOND: u64 = 8 << 10;
+/// A longer piece is not kept.
+const LONGEST: u64 = 256 << 10;
 /// As many pieces are kept: the start, the head, metadata, and a VHD's footer.
 const KEPT: usize = 4;
 
@@ -46,10 +50,15 @@ impl<T: ReadAt> ReadAhead<T> {
     /// Reads a piece that begins with `start..end`; `None` where that is not possible, or not
     /// worth keeping.
     fn piece(&self, start: u64, end: u64) -> Option<Piece> {
-        let ahead = [FIRST, HEAD].into_iter().find(|&ahead| end <= ahead);
-        let ahead = ahead.unwrap_or(end.saturating_add(BEYOND));
+        let ahead = if end <= FIRST {
+            FIRST
+        } else if HEAD.contains(&start) && end <= HEAD.end {
+            HEAD.end
+        } else {
+            end.saturating_add(BEYOND)
+        };
         let len = ahead.min(self.file.len()).checked_sub(start)?;
-        if end - start > len || len > HEAD {
+        if end - start > len || len > LONGEST {
             return None;
         }
         let mut bytes = vec![0; usize::try_from(len).ok()?];
@@ -102,7 +111,7 @@ mod tests {
     /// Takes down what is read, and cannot read what lies in `bad`.
     struct Watched {
         bytes: Vec<u8>,
-        bad: std::ops::Range<u64>,
+        bad: Range<u64>,
         reads: Mutex<Vec<(u64, usize)>>,
     }
 
@@ -188,7 +197,7 @@ mod tests {
     #[test]
     fn what_was_read_longest_ago_is_dropped_first() {
         let ahead = ReadAhead::new(Watched::of(10 << 20));
-        let reads = |megabytes: std::ops::Range<u64>| {
+        let reads = |megabytes: Range<u64>| {
             for megabyte in megabytes {
                 read(&ahead, megabyte << 20, 16).unwrap();
             }
