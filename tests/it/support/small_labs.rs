@@ -150,6 +150,32 @@ pub(crate) fn four_on_one_parent(root: &Path, format: DiskFormat) {
     lab.done();
 }
 
+/// [`four_on_one_parent`] as VHDXs, in a folder that goes with the value.
+pub(crate) struct Lab {
+    pub(crate) scratch: tempfile::TempDir,
+    pub(crate) export: PathBuf,
+}
+
+impl Lab {
+    pub(crate) fn new() -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let export = scratch.path().join("lab");
+        four_on_one_parent(&export, DiskFormat::Vhdx);
+        Self { scratch, export }
+    }
+
+    /// A disk in the folder of `VM <vm>`.
+    pub(crate) fn disk(&self, vm: u8, name: &str) -> PathBuf {
+        let vm = self.export.join(format!("VM {vm}"));
+        vm.join(DISKS).join(name)
+    }
+
+    /// A path beside the lab.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+}
+
 /// Three VMs on chains of three levels; the disk in the middle is one disk, and names its parent
 /// by another path in each export.
 pub(crate) fn three_levels(root: &Path, format: DiskFormat) {
