@@ -63,6 +63,15 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// As [`Builder::tiny`] where the format allows it.
+    #[cfg(unix)]
+    pub(crate) fn smallest(root: &'a Path, format: DiskFormat) -> Self {
+        match format {
+            DiskFormat::Vhd => Self::tiny(root),
+            DiskFormat::Vhdx => Self::new(root, format),
+        }
+    }
+
     /// A disk's folder in a VM's.
     fn folder(&self, vm: &str) -> PathBuf {
         let folder = self.root.join(vm).join(DISKS);
@@ -199,12 +208,6 @@ pub(crate) fn small(root: &Path, format: DiskFormat) {
     small_of(&Builder::new(root, format), format);
 }
 
-/// As [`small`], with VHDs of a few KiB.
-#[cfg(unix)]
-pub(crate) fn tiny(root: &Path) {
-    small_of(&Builder::tiny(root), DiskFormat::Vhd);
-}
-
 fn small_of(lab: &Builder<'_>, format: DiskFormat) {
     for (number, vm) in [(1, "A"), (2, "B 2")] {
         lab.vm(vm);
@@ -213,6 +216,12 @@ fn small_of(lab: &Builder<'_>, format: DiskFormat) {
         lab.child(vm, &named(vm, format), number, &mid);
     }
     lab.done();
+}
+
+/// As [`small`], with disks as small as the format allows.
+#[cfg(unix)]
+pub(crate) fn smallest(root: &Path, format: DiskFormat) {
+    small_of(&Builder::smallest(root, format), format);
 }
 
 /// Two VMs with a checkpoint each, on copies of one parent.
