@@ -394,7 +394,7 @@ fn swap(deed: Deed, at: u64) -> Option<bool> {
         let when = format!("{deed:?}, swapped at step {at}, {step}");
         assert_eq!(
             read_in(&outside),
-            [PathBuf::new(); 0],
+            Vec::<PathBuf>::new(),
             "{when}: it was read"
         );
         assert_eq!(tree(&outside), *was, "{when}");
