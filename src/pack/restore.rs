@@ -361,13 +361,19 @@ impl<'a> Job<'a> {
         }
         let source = SourceFile::open(&temp, self.run.meter)?;
         let patch = self.patch(disk, &source, heir);
+        if !in_store {
+            // An interrupted run may have patched half of it.
+            let mut hasher = PatchedHasher::new(&patch, source.opened().len);
+            stream(&source, &mut [&mut hasher], self.run)?;
+            check_digest(heir, hasher.finish())?;
+        }
         drop(source);
         put_back(&temp, &target, heir, &patch, self.run)
     }
 
     /// What makes a file of the RefDisk's, as that stands now.
     fn patch(&self, disk: &RefDisk, source: &SourceFile, file: &PackedFile) -> Patch {
-        let mut patch = self.shelf.as_packed(disk, source);
+        let mut patch = self.shelf.as_packed(disk, self.manifest, source);
         patch.then(residue_patch(file));
         patch
     }

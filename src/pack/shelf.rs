@@ -152,9 +152,18 @@ impl Shelf {
 
     /// Returns the change that makes the file of a RefDisk, whatever paths are in it just now,
     /// what it was when it was packed; nothing for a disk without a parent.
-    pub(super) fn as_packed(&self, disk: &RefDisk, file: &dyn ReadAt) -> Patch {
+    ///
+    /// A RefDisk that an interrupted restore has moved out of the store is not on the shelf any
+    /// more: then its parent's name is the manifest's.
+    pub(super) fn as_packed(
+        &self,
+        disk: &RefDisk,
+        manifest: &Manifest,
+        file: &dyn ReadAt,
+    ) -> Patch {
         let shelved = self.disks.get(&disk.id);
         let parent = shelved.and_then(|shelved| shelved.parent_file.as_deref());
+        let parent = parent.or_else(|| parent_file(manifest, disk));
         // A disk that cannot be understood is damaged, which its digest will show.
         let patch = parent.and_then(|parent| store_form(file, parent).ok());
         patch.unwrap_or_default()

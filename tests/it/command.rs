@@ -2,12 +2,7 @@
 
 mod told;
 
-use std::{
-    ffi::OsString,
-    fs,
-    path::{Path, PathBuf},
-    process::Stdio,
-};
+use std::{ffi::OsString, fs, path::Path, process::Stdio};
 
 use labpack::formats::DiskFormat;
 use serde_json::Value;
@@ -15,7 +10,7 @@ use serde_json::Value;
 use crate::support::{
     contents,
     shell::{Said, args, labpack, run},
-    small_labs::{four_on_one_parent, three_levels},
+    small_labs::{Lab, three_levels},
     tree,
 };
 
@@ -30,28 +25,6 @@ const COMMANDS: [&str; 9] = [
     "completions",
     "man",
 ];
-
-struct Lab {
-    scratch: tempfile::TempDir,
-    export: PathBuf,
-}
-
-impl Lab {
-    fn new() -> Self {
-        let scratch = tempfile::tempdir().unwrap();
-        let export = scratch.path().join("lab");
-        four_on_one_parent(&export, DiskFormat::Vhdx);
-        Self { scratch, export }
-    }
-
-    fn beside(&self, name: &str) -> PathBuf {
-        self.scratch.path().join(name)
-    }
-
-    fn disk(&self) -> PathBuf {
-        self.export.join("VM 1/Virtual Hard Disks/vm1.vhdx")
-    }
-}
 
 #[test]
 fn help_names_every_command_and_every_exit_code() {
@@ -196,7 +169,11 @@ fn json_is_one_document_with_stable_fields_for_every_command() {
     assert_eq!(unpacked["counts"]["vms"], 4);
     let verified = json(&args!["verify", dest], "verify", &["chains", "disks", "io"]);
     assert_eq!(verified["chains"]["broken"], 0);
-    let seen = json(&args!["inspect", lab.disk()], "inspect", &["disks"]);
+    let seen = json(
+        &args!["inspect", lab.disk(1, "vm1.vhdx")],
+        "inspect",
+        &["disks"],
+    );
     assert_eq!(seen["disks"][0]["kind"], "differencing");
     json(&args!["tree", pack], "tree", &["disks"]);
     let listed = json(
@@ -229,7 +206,7 @@ fn json_is_one_document_with_stable_fields_for_every_command() {
 #[test]
 fn a_broken_chain_ends_verify_with_1_and_is_in_the_document() {
     let lab = Lab::new();
-    fs::remove_file(lab.disk().with_file_name("base.vhdx")).unwrap();
+    fs::remove_file(lab.disk(1, "vm1.vhdx").with_file_name("base.vhdx")).unwrap();
     let said = run(args!["verify", lab.export, "--json"]).ends(1);
     let document = document(&said, "verify", &["chains"]);
     assert_eq!(document["chains"]["broken"], 1);
@@ -343,7 +320,7 @@ fn masked(text: &str, scratch: &Path) -> String {
 #[test]
 fn inspect_says_what_get_vhd_says() {
     let lab = Lab::new();
-    let said = run(args!["inspect", lab.disk()]).ends(0);
+    let said = run(args!["inspect", lab.disk(1, "vm1.vhdx")]).ends(0);
     insta::assert_snapshot!(masked(&said.out, lab.scratch.path()), @r"
     Path               : [scratch]/lab/VM 1/Virtual Hard Disks/vm1.vhdx
     VhdFormat          : VHDX

@@ -11,6 +11,7 @@ use std::{
 };
 
 use labpack::{
+    formats::DiskFormat,
     fs::is_temp_name,
     pack,
     store::{self, GcOptions},
@@ -19,7 +20,7 @@ use labpack::{
 
 use crate::support::{
     Thing, Watch, What, contents, copy,
-    small_labs::{self, Builder},
+    small_labs::{self, Builder, named},
     tree, verbs,
 };
 
@@ -60,14 +61,25 @@ pub(crate) fn scratch() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").unwrap_or_else(|_| tempfile::tempdir().unwrap())
 }
 
+/// The original whose disks are VHDs of a few KiB.
 pub(crate) fn original() -> &'static Original {
-    static ORIGINAL: OnceLock<Original> = OnceLock::new();
-    ORIGINAL.get_or_init(|| {
+    original_of(DiskFormat::Vhd)
+}
+
+/// The original in a format; VHDXs have a few MiB each, for there are no smaller ones.
+fn original_of(format: DiskFormat) -> &'static Original {
+    static VHD: OnceLock<Original> = OnceLock::new();
+    static VHDX: OnceLock<Original> = OnceLock::new();
+    let original = match format {
+        DiskFormat::Vhd => &VHD,
+        DiskFormat::Vhdx => &VHDX,
+    };
+    original.get_or_init(|| {
         let scratch = scratch();
         let [lab, other_lab, pack] =
             ["lab", "other lab", "pack"].map(|name| scratch.path().join(name));
-        small_labs::tiny(&lab);
-        two_on_another_parent(&other_lab);
+        small_labs::smallest(&lab, format);
+        two_on_another_parent(&other_lab, format);
         verbs::pack(&verbs::to(&lab, &pack));
         Original {
             tree: files(&lab),
@@ -81,12 +93,12 @@ pub(crate) fn original() -> &'static Original {
     })
 }
 
-fn two_on_another_parent(root: &Path) {
-    let lab = Builder::tiny(root);
+fn two_on_another_parent(root: &Path, format: DiskFormat) {
+    let lab = Builder::smallest(root, format);
     for (number, vm) in [(11, "C"), (12, "D")] {
         lab.vm(vm);
         let base = lab.base(vm, "other", 77);
-        lab.child(vm, &format!("{vm}.vhd"), number, &base);
+        lab.child(vm, &named(vm, format), number, &base);
     }
     lab.done();
 }
@@ -123,17 +135,52 @@ pub(crate) fn in_thread<T: Send>(name: &str, work: impl FnOnce() -> T + Send) ->
 }
 
 impl Deed {
+    /// The deed on the original in a format.
+    pub(crate) fn on(self, format: DiskFormat) -> Trial {
+        Trial { deed: self, format }
+    }
+
+    /// As [`Trial::prepare`], on VHDs; so are the others.
+    pub(crate) fn prepare(self, root: &Path) {
+        self.on(DiskFormat::Vhd).prepare(root);
+    }
+
+    pub(crate) fn work(self, root: &Path) -> Result<(), Stopped> {
+        self.on(DiskFormat::Vhd).work(root)
+    }
+
+    pub(crate) fn nothing_is_lost(self, root: &Path, when: &str) {
+        self.on(DiskFormat::Vhd).nothing_is_lost(root, when);
+    }
+
+    pub(crate) fn goes_on(self, root: &Path, when: &str) {
+        self.on(DiskFormat::Vhd).goes_on(root, when);
+    }
+}
+
+/// A deed, and the format of the disks that it is done to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trial {
+    deed: Deed,
+    format: DiskFormat,
+}
+
+impl Trial {
+    fn original(self) -> &'static Original {
+        original_of(self.format)
+    }
+
     /// Lays out what the deed begins with.
     pub(crate) fn prepare(self, root: &Path) {
-        let original = original();
-        match self {
-            Self::PackInPlace => copy(&original.lab, &root.join("lab")),
-            Self::PackToOutput | Self::Unpack(_) => {}
-            Self::Restore => {
+        let original = self.original();
+        match self.deed {
+            Deed::PackInPlace => copy(&original.lab, &root.join("lab")),
+            Deed::PackToOutput | Deed::Unpack(_) => {}
+            Deed::Restore => {
                 copy(&original.lab, &root.join("lab"));
                 verbs::pack(&verbs::here(&root.join("lab")));
             }
-            Self::Gc => {
+            Deed::Gc => {
                 let labs = [(&original.lab, "lab"), (&original.other_lab, "other lab")];
                 for (from, name) in labs {
                     copy(from, &root.join(name));
@@ -147,16 +194,16 @@ impl Deed {
 
     /// Does it.
     pub(crate) fn work(self, root: &Path) -> Result<(), Stopped> {
-        let original = original();
-        match self {
-            Self::PackInPlace => come(self.pack(verbs::here(&root.join("lab")))),
-            Self::PackToOutput => come(self.pack(verbs::to(&original.lab, &root.join("pack")))),
-            Self::Restore => come(verbs::try_restore(&root.join("lab"), None)),
-            Self::Unpack(link) => {
+        let original = self.original();
+        match self.deed {
+            Deed::PackInPlace => come(self.pack(verbs::here(&root.join("lab")))),
+            Deed::PackToOutput => come(self.pack(verbs::to(&original.lab, &root.join("pack")))),
+            Deed::Restore => come(verbs::try_restore(&root.join("lab"), None)),
+            Deed::Unpack(link) => {
                 let request = verbs::by(link, &original.pack, &root.join("vms"));
                 come(verbs::try_unpack(&request).map(drop))
             }
-            Self::Gc => {
+            Deed::Gc => {
                 let options = GcOptions {
                     dry_run: false,
                     grace: Duration::ZERO,
@@ -178,11 +225,11 @@ impl Deed {
     /// Demands that every file's bytes stand somewhere, but for those of disks in the middle of a
     /// chain: in the store their parents have other names.
     pub(crate) fn nothing_is_lost(self, root: &Path, when: &str) {
-        let original = original();
+        let original = self.original();
         let stand: BTreeSet<[u8; 32]> = contents(root).into_values().filter_map(digest).collect();
-        let expected = match self {
-            Self::PackInPlace | Self::Restore | Self::Gc => &original.tree,
-            Self::PackToOutput | Self::Unpack(_) => {
+        let expected = match self.deed {
+            Deed::PackInPlace | Deed::Restore | Deed::Gc => &original.tree,
+            Deed::PackToOutput | Deed::Unpack(_) => {
                 assert_eq!(files(&original.lab), original.tree, "{when}: it only reads");
                 assert_eq!(tree(&original.pack), original.packed, "{when}: likewise");
                 return;
@@ -201,32 +248,32 @@ impl Deed {
             self.work(root)
                 .unwrap_or_else(|why| panic!("{when}: {}", Chain(&*why)));
         };
-        let original = original();
+        let original = self.original();
         let lab = root.join("lab");
-        match self {
-            Self::PackInPlace => {
+        match self.deed {
+            Deed::PackInPlace => {
                 done();
                 no_leftovers(root, when);
                 restored(&lab, None, &original.tree, when);
             }
-            Self::PackToOutput => {
+            Deed::PackToOutput => {
                 done();
                 no_leftovers(root, when);
                 restored(&root.join("pack"), None, &original.tree, when);
             }
-            Self::Restore => {
+            Deed::Restore => {
                 if lab.join("labpack.json").exists() || lab.join("labpack.journal").exists() {
                     done();
                 }
                 assert_eq!(files(&lab), original.tree, "{when}");
             }
-            Self::Unpack(link) => {
+            Deed::Unpack(link) => {
                 done();
-                unpacked(&root.join("vms"), link, when);
+                unpacked(&root.join("vms"), original, link, when);
             }
-            Self::Gc => {
+            Deed::Gc => {
                 done();
-                collected(root, when);
+                collected(root, original, when);
             }
         }
         no_leftovers(root, when);
@@ -248,30 +295,30 @@ fn restored(pack: &Path, store: Option<&Path>, original: &BTreeMap<PathBuf, Thin
     assert_eq!(&restored, original, "{when}");
 }
 
-fn unpacked(vms: &Path, link: LinkMode, when: &str) {
+fn unpacked(vms: &Path, original: &Original, link: LinkMode, when: &str) {
     let report = verbs::verify(vms, None, true);
     let findings: Vec<_> = report.all_findings().collect();
     assert!(!report.found_errors(), "{when}: {findings:#?}");
     assert_eq!((report.chains.ok, report.chains.broken), (2, 0), "{when}");
     if link == LinkMode::Copy {
         for vm in ["A", "B 2"] {
-            let there = files(&original().lab.join(vm));
+            let there = files(&original.lab.join(vm));
             assert_eq!(files(&vms.join(vm)), there, "{when}");
         }
     }
 }
 
-fn collected(root: &Path, when: &str) {
+fn collected(root: &Path, original: &Original, when: &str) {
     let store = root.join("store");
     let run = Watch::default();
     let listed = store::list(&store, &run.run()).unwrap();
     assert_eq!(listed.entries.len(), 2, "{when}: {listed:#?}");
     let report = store::check(&store, &run.run()).unwrap();
     assert!(report.findings.is_empty(), "{when}: {:#?}", report.findings);
-    restored(&root.join("lab"), Some(&store), &original().tree, when);
+    restored(&root.join("lab"), Some(&store), &original.tree, when);
     assert_eq!(
         files(&root.join("other lab")),
-        original().other_tree,
+        original.other_tree,
         "{when}"
     );
 }

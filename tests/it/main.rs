@@ -23,7 +23,9 @@ mod hostile_seeds;
 mod faults;
 #[cfg(unix)] // as above
 mod faults_between;
-#[cfg(unix)] // as above
+#[cfg(target_os = "linux")] // it makes devices fail
+mod faults_device;
+#[cfg(unix)] // it goes by file numbers and modes
 mod faults_disk;
 #[cfg(unix)] // as above
 mod faults_once;

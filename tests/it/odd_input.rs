@@ -1,9 +1,6 @@
 //! Exports, packs and names as they should not be: each is refused by name, and left as it is.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use labpack::{
     base::{IoMeter, Progress, Run},
@@ -17,34 +14,11 @@ use serde_json::Value;
 use crate::support::{
     labs::Made,
     shell::{args, refused, run},
-    small_labs::four_on_one_parent,
+    small_labs::{Lab, four_on_one_parent},
     tree,
 };
 
-const DISKS: &str = "Virtual Hard Disks";
-
-/// A folder that goes with the value, and a lab in it.
-struct Lab {
-    scratch: tempfile::TempDir,
-    export: PathBuf,
-}
-
 impl Lab {
-    fn new() -> Self {
-        let scratch = tempfile::tempdir().unwrap();
-        let export = scratch.path().join("lab");
-        four_on_one_parent(&export, DiskFormat::Vhdx);
-        Self { scratch, export }
-    }
-
-    fn disk(&self, vm: u8, name: &str) -> PathBuf {
-        self.export.join(format!("VM {vm}")).join(DISKS).join(name)
-    }
-
-    fn beside(&self, name: &str) -> PathBuf {
-        self.scratch.path().join(name)
-    }
-
     #[track_caller]
     fn is_refused(&self, code: &str, name: &str) {
         refused(&args!["pack", self.export], &self.export, code, name);

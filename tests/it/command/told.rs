@@ -15,7 +15,7 @@ use crate::support::{
 #[test]
 fn a_refusal_says_each_of_its_reasons_once() {
     let lab = Lab::new();
-    fs::remove_file(lab.disk().with_file_name("base.vhdx")).unwrap();
+    fs::remove_file(lab.disk(1, "base.vhdx")).unwrap();
     let said = run(args!["pack", lab.export, "--progress", "none"]).ends(3);
     let lines = said.told();
     assert_eq!(lines.len(), 4, "{}", said.err);

@@ -1,5 +1,7 @@
 //! What the tests have in common: labs made on the spot, folders compared, runs watched.
 
+#[cfg(target_os = "linux")]
+pub(crate) mod device;
 pub(crate) mod labs;
 pub(crate) mod shell;
 pub(crate) mod small_labs;

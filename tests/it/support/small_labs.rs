@@ -63,6 +63,15 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// As [`Builder::tiny`] where the format allows it.
+    #[cfg(unix)]
+    pub(crate) fn smallest(root: &'a Path, format: DiskFormat) -> Self {
+        match format {
+            DiskFormat::Vhd => Self::tiny(root),
+            DiskFormat::Vhdx => Self::new(root, format),
+        }
+    }
+
     /// A disk's folder in a VM's.
     fn folder(&self, vm: &str) -> PathBuf {
         let folder = self.root.join(vm).join(DISKS);
@@ -150,6 +159,32 @@ pub(crate) fn four_on_one_parent(root: &Path, format: DiskFormat) {
     lab.done();
 }
 
+/// [`four_on_one_parent`] as VHDXs, in a folder that goes with the value.
+pub(crate) struct Lab {
+    pub(crate) scratch: tempfile::TempDir,
+    pub(crate) export: PathBuf,
+}
+
+impl Lab {
+    pub(crate) fn new() -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let export = scratch.path().join("lab");
+        four_on_one_parent(&export, DiskFormat::Vhdx);
+        Self { scratch, export }
+    }
+
+    /// A disk in the folder of `VM <vm>`.
+    pub(crate) fn disk(&self, vm: u8, name: &str) -> PathBuf {
+        let vm = self.export.join(format!("VM {vm}"));
+        vm.join(DISKS).join(name)
+    }
+
+    /// A path beside the lab.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+}
+
 /// Three VMs on chains of three levels; the disk in the middle is one disk, and names its parent
 /// by another path in each export.
 pub(crate) fn three_levels(root: &Path, format: DiskFormat) {
@@ -173,12 +208,6 @@ pub(crate) fn small(root: &Path, format: DiskFormat) {
     small_of(&Builder::new(root, format), format);
 }
 
-/// As [`small`], with VHDs of a few KiB.
-#[cfg(unix)]
-pub(crate) fn tiny(root: &Path) {
-    small_of(&Builder::tiny(root), DiskFormat::Vhd);
-}
-
 fn small_of(lab: &Builder<'_>, format: DiskFormat) {
     for (number, vm) in [(1, "A"), (2, "B 2")] {
         lab.vm(vm);
@@ -187,6 +216,12 @@ fn small_of(lab: &Builder<'_>, format: DiskFormat) {
         lab.child(vm, &named(vm, format), number, &mid);
     }
     lab.done();
+}
+
+/// As [`small`], with disks as small as the format allows.
+#[cfg(unix)]
+pub(crate) fn smallest(root: &Path, format: DiskFormat) {
+    small_of(&Builder::smallest(root, format), format);
 }
 
 /// Two VMs with a checkpoint each, on copies of one parent.
