@@ -16,6 +16,7 @@ use super::{
     earlier::Stock,
     journal::{self, Mode, Work},
     layout::{self, entering},
+    restore::check_digest,
     seen::{self, Memory},
     shelf::{parent_file, stands},
     staging::Staging,
@@ -23,7 +24,8 @@ use super::{
 use crate::{
     base::{Attributes, ContentId, FileTime, Patch, RelPath, Run},
     fs::{
-        self, ContentHasher, Entry, Existing, Finish, FsError, SourceFile, Stamp, TempFile, stream,
+        self, ContentHasher, Entry, Existing, Finish, FsError, PatchedHasher, SourceFile, Stamp,
+        TempFile, stream,
     },
     manifest::{self, Manifest, PackedFile, Place, RefDisk, StorePlace},
     plan::{Removal, Seen, StoreEntry, StoredWrite},
@@ -458,7 +460,7 @@ impl Carrier<'_> {
             if here == &target {
                 fs::rename_new(&target, &temp)?;
             }
-            self.put_back(&temp, &entry.from)?;
+            self.put_back(&temp, entry)?;
         }
         self.set_folder_times()?;
         fs::remove_empty_folder(self.store())?;
@@ -482,17 +484,15 @@ impl Carrier<'_> {
         Ok(())
     }
 
-    fn put_back(&self, temp: &Path, path: &RelPath) -> Result<(), PackError> {
-        let Some(file) = self.manifest().files().find(|file| file.path == *path) else {
+    fn put_back(&self, temp: &Path, entry: &StoreEntry) -> Result<(), PackError> {
+        let Some(file) = self.manifest().files().find(|file| file.path == entry.from) else {
             return Ok(());
         };
-        put_back(
-            temp,
-            &path.below(self.pack),
-            file,
-            &residue_patch(file),
-            self.run,
-        )
+        // It may be patched halfway. The residue is what makes the file of a whole RefDisk.
+        let mut patch = StoredWrite::patch(&entry.patch).unwrap_or_default();
+        patch.then(residue_patch(file));
+        prove(temp, file, &patch, self.run)?;
+        put_back(temp, &file.path.below(self.pack), file, &patch, self.run)
     }
 
     /// Tells whether the manifest that the journal has is the one that stands.
@@ -508,6 +508,19 @@ pub(super) fn clear_temps(pack: &Path, manifest: &Manifest) -> Result<(), PackEr
         fs::remove_stale_temps(&folder.path.below(pack))?;
     }
     Ok(())
+}
+
+/// Proves that a patch makes an occurrence of the RefDisk that stands at `temp`.
+pub(super) fn prove(
+    temp: &Path,
+    file: &PackedFile,
+    patch: &Patch,
+    run: &Run<'_>,
+) -> Result<(), PackError> {
+    let source = SourceFile::open(temp, run.meter)?;
+    let mut hasher = PatchedHasher::new(patch, source.opened().len);
+    stream(&source, &mut [&mut hasher], run)?;
+    check_digest(file, hasher.finish())
 }
 
 /// Makes an occurrence of a RefDisk of the RefDisk itself, which stands at `temp`.

@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     PackError, RestoreOutcome, RestoreRequest,
-    carry_out::{clear_temps, put_back, residue_patch, restore_root},
+    carry_out::{clear_temps, prove, put_back, residue_patch, restore_root},
     earlier::{Stock, read_manifest},
     journal::{self, Deed},
     layout::{JOURNAL, LOCK, SEEN, moving},
@@ -361,13 +361,11 @@ impl<'a> Job<'a> {
         }
         let source = SourceFile::open(&temp, self.run.meter)?;
         let patch = self.patch(disk, &source, heir);
+        drop(source);
         if !in_store {
             // An interrupted run may have patched half of it.
-            let mut hasher = PatchedHasher::new(&patch, source.opened().len);
-            stream(&source, &mut [&mut hasher], self.run)?;
-            check_digest(heir, hasher.finish())?;
+            prove(&temp, heir, &patch, self.run)?;
         }
-        drop(source);
         put_back(&temp, &target, heir, &patch, self.run)
     }
 
@@ -385,7 +383,7 @@ enum State {
     Foreign,
 }
 
-fn check_digest(file: &PackedFile, found: ContentId) -> Result<(), PackError> {
+pub(super) fn check_digest(file: &PackedFile, found: ContentId) -> Result<(), PackError> {
     if found == file.digest {
         return Ok(());
     }

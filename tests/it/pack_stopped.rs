@@ -156,6 +156,61 @@ fn a_pack_to_another_folder_that_is_stopped_anywhere_is_finished_by_the_next_run
 }
 
 #[test]
+fn a_pack_that_is_stopped_anywhere_and_cannot_go_on_is_taken_back_byte_for_byte() {
+    for (format, every) in EVERY {
+        let source = tempfile::tempdir().unwrap();
+        small_labs::small(source.path(), format);
+        let original = contents(source.path());
+        let shared = |folder: &Path, lab: &str| Request {
+            store: Some(folder.join("store")),
+            ..request(&folder.join(lab))
+        };
+        let leaf = |vm| format!("{vm}/Virtual Hard Disks/{}", small_labs::named(vm, format));
+        let leaves = ["A", "B 2"].map(leaf);
+        let taken_back = std::cell::Cell::new(0);
+        stop_everywhere(
+            every,
+            |folder| {
+                // A lab that brings the base into the store, and no other disk.
+                copy(source.path(), &folder.join("other"));
+                for leaf in &leaves {
+                    std::fs::remove_file(folder.join("other").join(leaf)).unwrap();
+                }
+                again(&shared(folder, "other"));
+                copy(source.path(), &folder.join("LAB"));
+            },
+            |folder| pack::pack(&shared(folder, "LAB"), &Watch::default().run()).map(drop),
+            |folder, step| {
+                let lab = folder.join("LAB");
+                if lab.join("labpack.json").exists() {
+                    return;
+                }
+                // The base, which the interrupted run counted on, goes.
+                for file in std::fs::read_dir(folder.join("store")).unwrap() {
+                    let path = file.unwrap().path();
+                    let name = path.file_name().unwrap().to_string_lossy().into_owned();
+                    if name.starts_with("base.") {
+                        labpack::fs::remove_file(&path).unwrap();
+                    }
+                }
+                let begun = lab.join("labpack.journal").exists();
+                taken_back.set(taken_back.get() + u32::from(begun));
+                pack::pack(&shared(folder, "LAB"), &Watch::default().run())
+                    .unwrap_or_else(|error| panic!("step {step}: {error:?}"));
+                let restore = RestoreRequest {
+                    pack: lab.clone(),
+                    store: Some(folder.join("store")),
+                    ..RestoreRequest::default()
+                };
+                pack::restore(&restore, &Watch::default().run()).unwrap();
+                assert_eq!(contents(&lab), original, "step {step}");
+            },
+        );
+        assert!(taken_back.get() > 2, "{} of them", taken_back.get());
+    }
+}
+
+#[test]
 fn an_interrupted_run_changes_nothing_in_the_export_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let lab = folder.path().join("LAB");
