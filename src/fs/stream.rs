@@ -21,8 +21,10 @@ pub trait Sink: Send {
     fn hole(&mut self, offset: u64, len: u64) -> io::Result<()>;
 }
 
-/// The most that is read at once.
+/// The most that is read at once where others help to hash it.
 const CHUNK: u64 = 1 << 20;
+/// Alone a thread does better with what stays in its core's cache.
+const ALONE: u64 = 256 << 10;
 /// The most that a hole counts at once, so that the user can stop in the middle.
 const HOLE_CHUNK: u64 = 64 << 20;
 
@@ -90,18 +92,25 @@ impl Pump<'_, '_> {
     }
 
     fn bytes(&mut self, start: u64, end: u64) -> Result<(), FsError> {
-        let mut chunks = pieces(start, end, CHUNK).peekable();
         let mut read_ahead = false;
-        while let Some(chunk) = chunks.next() {
+        let mut at_hand = self.chunk(start, end);
+        while let Some(chunk) = at_hand {
             self.run.go_on()?;
             if !read_ahead {
                 fill(&mut self.buffers[0], chunk, self.source, self.run)?;
             }
-            let next = chunks.peek().copied();
+            let next = self.chunk(chunk.0 + chunk.1, end);
             read_ahead = self.hand_on(chunk, next)?;
             self.run.progress.advance(chunk.1);
+            at_hand = next;
         }
         Ok(())
+    }
+
+    /// The chunk, offset and length, with which `start..end` begins.
+    fn chunk(&self, start: u64, end: u64) -> Option<(u64, u64)> {
+        let helped = spare::helpers(self.source.opened().len).is_some();
+        pieces(start, end, if helped { CHUNK } else { ALONE }).next()
     }
 
     /// Hands the chunk at hand to every sink. Tells whether the next was read meanwhile.

@@ -11,6 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rayon::prelude::*;
+
 use super::{
     PackError,
     earlier::Stock,
@@ -348,22 +350,35 @@ impl Carrier<'_> {
 
     /// Removes what the manifest makes superfluous.
     fn clear_away(&self) -> Result<Findings, PackError> {
-        let mut kept = Findings::default();
         match self.work.mode {
-            Mode::InPlace => {
-                let moved = self.work.plan.entries.iter().map(|entry| Removal {
-                    path: entry.from.clone(),
-                    seen: entry.seen,
-                    ref_disk: entry.id,
-                });
-                for removal in self.work.plan.removals.iter().cloned().chain(moved) {
-                    self.run.go_on()?;
-                    kept.extend(self.remove(&removal)?);
-                }
-            }
-            Mode::Output => self.remove_obsolete()?,
+            Mode::InPlace => self.remove_occurrences(),
+            Mode::Output => self.remove_obsolete().map(|()| Findings::default()),
         }
-        Ok(kept)
+    }
+
+    /// Removes occurrences side by side: that of a large file which is in memory takes a while.
+    fn remove_occurrences(&self) -> Result<Findings, PackError> {
+        let moved = self.work.plan.entries.iter().map(|entry| Removal {
+            path: entry.from.clone(),
+            seen: entry.seen,
+            ref_disk: entry.id,
+        });
+        let removals: Vec<Removal> = self
+            .work
+            .plan
+            .removals
+            .iter()
+            .cloned()
+            .chain(moved)
+            .collect();
+        let kept: Result<Vec<_>, PackError> = removals
+            .par_iter()
+            .map(|removal| {
+                self.run.go_on()?;
+                self.remove(removal)
+            })
+            .collect();
+        Ok(Findings(kept?.into_iter().flatten().collect()))
     }
 
     /// Removes an occurrence, if it and its RefDisk are what they were. It is held open meanwhile.
