@@ -34,6 +34,15 @@ pub(crate) fn stop_everywhere<E>(
     check: impl Fn(&Path, u64),
 ) -> u64 {
     let every = if cfg!(windows) { 23 * every } else { every };
+    stop_at_each(every, prepare, work, check)
+}
+
+fn stop_at_each<E>(
+    every: usize,
+    prepare: impl Fn(&Path),
+    work: impl Fn(&Path) -> Result<(), E>,
+    check: impl Fn(&Path, u64),
+) -> u64 {
     for last in (1..).step_by(every) {
         let folder = tempfile::tempdir().unwrap();
         prepare(folder.path());
@@ -157,6 +166,7 @@ fn a_pack_to_another_folder_that_is_stopped_anywhere_is_finished_by_the_next_run
 
 #[test]
 fn a_pack_that_is_stopped_anywhere_and_cannot_go_on_is_taken_back_byte_for_byte() {
+    let taken_back = std::cell::Cell::new(0);
     for (format, every) in EVERY {
         let source = tempfile::tempdir().unwrap();
         small_labs::small(source.path(), format);
@@ -167,9 +177,9 @@ fn a_pack_that_is_stopped_anywhere_and_cannot_go_on_is_taken_back_byte_for_byte(
         };
         let leaf = |vm| format!("{vm}/Virtual Hard Disks/{}", small_labs::named(vm, format));
         let leaves = ["A", "B 2"].map(leaf);
-        let taken_back = std::cell::Cell::new(0);
-        stop_everywhere(
-            every,
+        // Only part of the steps lies between journal and manifest: Windows may not skip so many.
+        stop_at_each(
+            if cfg!(windows) { 4 * every } else { every },
             |folder| {
                 // A lab that brings the base into the store, and no other disk.
                 copy(source.path(), &folder.join("other"));
@@ -206,8 +216,8 @@ fn a_pack_that_is_stopped_anywhere_and_cannot_go_on_is_taken_back_byte_for_byte(
                 assert_eq!(contents(&lab), original, "step {step}");
             },
         );
-        assert!(taken_back.get() > 2, "{} of them", taken_back.get());
     }
+    assert!(taken_back.get() > 5, "{} of them", taken_back.get());
 }
 
 #[test]
