@@ -27,6 +27,8 @@ const SUFFIX: &str = ".labpack-tmp";
 const DIGITS: usize = 16;
 /// Bytes of the final name that the temporary one keeps: with the rest they stay below 255.
 const KEPT: usize = 200;
+/// As many bytes are written before the system is told to bring them to the disk.
+const BEHIND: u64 = 8 << 20;
 /// Zeros are left out in blocks of this length, at multiples of it.
 const BLOCK: u64 = ZEROS.len() as u64;
 
@@ -66,6 +68,8 @@ pub struct TempFile {
     len: u64,
     /// From here on nothing was ever written: zeros need not be.
     blank_from: u64,
+    /// Up to here the bytes are on their way to the disk.
+    behind: u64,
     finished: bool,
 }
 
@@ -99,6 +103,7 @@ impl TempFile {
             meter: Arc::clone(meter),
             len: 0,
             blank_from: 0,
+            behind: 0,
             finished: false,
         };
         Ok(temp.lock()?.then_some(temp))
@@ -279,7 +284,17 @@ impl TempFile {
         self.meter.add_written(bytes.len() as u64);
         self.len = self.len.max(end);
         self.blank_from = self.blank_from.max(end);
+        self.write_behind(end);
         Ok(())
+    }
+
+    /// Lets the disk write while the next bytes are read: the flush at the end, for which all of
+    /// them have to be there, has little left to wait for.
+    fn write_behind(&mut self, end: u64) {
+        if end.saturating_sub(self.behind) >= BEHIND {
+            system::write_behind(&self.file, self.behind, end - self.behind);
+            self.behind = end;
+        }
     }
 
     /// Makes `len` bytes zero, writing only where something may stand.

@@ -152,6 +152,23 @@ pub(super) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result
     file.write_all_at(bytes, offset)
 }
 
+/// Has the system begin to bring bytes to the disk, without waiting for them. It is a hint: whether
+/// they arrive is found out by the flush.
+#[cfg(target_os = "linux")]
+pub(super) fn write_behind(file: &File, offset: u64, len: u64) {
+    // Linux begins to write what it is told that nobody needs; it stays in memory until then.
+    let _ = rustix::fs::fadvise(
+        file,
+        offset,
+        std::num::NonZero::new(len),
+        rustix::fs::Advice::DontNeed,
+    );
+}
+
+/// Nothing: this system is not known to take the hint.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn write_behind(_: &File, _: u64, _: u64) {}
+
 /// Makes `to`, which is empty, a block clone of `from`.
 pub(super) fn clone_blocks(from: &File, to: &File) -> io::Result<()> {
     reflink_copy::reflink_file(from, to)
