@@ -5,8 +5,9 @@
 //!
 //! * Reading: [`SourceFile`] holds a file open and notices when it changes; [`stream`] reads it
 //!   once into every [`Sink`]: [`ContentHasher`], [`PatchedHasher`], [`CanonicalHasher`],
-//!   [`MaskCapture`], and [`TempFile`], which is how a file is copied. Headers and tables, which
-//!   are asked for in many small pieces, are read through [`ReadAhead`].
+//!   [`MaskCapture`], and [`TempFile`], which is how a file is copied. [`stream_alike`] reads files
+//!   abreast that are most likely one. Headers and tables, which are asked for in many small
+//!   pieces, are read through [`ReadAhead`].
 //! * Writing: [`TempFile`] stands under a temporary name until it is whole, flushed and renamed;
 //!   [`patch_in_place`] changes a file in stages. Small deeds are functions: [`rename_new`],
 //!   [`remove_file`], [`create_dir_all`], [`hard_link`] …; [`LineLog`] takes down what is done.
@@ -22,6 +23,7 @@
     reason = "this is the place where std::fs belongs"
 )]
 
+mod alike;
 mod append;
 mod deeds;
 mod error;
@@ -55,6 +57,7 @@ use windows as system;
 #[cfg(test)]
 mod tests;
 
+pub use alike::stream_alike;
 pub use append::LineLog;
 pub use deeds::{
     create_dir_all, patch_in_place, remove_empty_folder, remove_file, rename_new, rename_over,

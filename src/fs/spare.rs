@@ -13,7 +13,7 @@ use std::{
     thread,
 };
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
 
 /// As many files may stream at most; where there are more, they keep the disk and memory busy.
 const FEW: usize = 4;
@@ -72,12 +72,39 @@ pub(super) fn helpers(len: u64) -> Option<&'static ThreadPool> {
     HELPERS.as_ref().filter(|_| idle)
 }
 
+/// Tells whether this is one of the helpers.
+fn is_helper() -> bool {
+    let helps = |helpers: &ThreadPool| helpers.current_thread_index().is_some();
+    rayon::current_thread_index().is_some() && HELPERS.as_ref().is_some_and(helps)
+}
+
 /// Tells whether this is one of the helpers, and `len` bytes are worth another.
 fn shares(len: u64) -> bool {
-    let helps = |helpers: &ThreadPool| helpers.current_thread_index().is_some();
-    len >= WORTH_IT
-        && rayon::current_thread_index().is_some()
-        && HELPERS.as_ref().is_some_and(helps)
+    len >= WORTH_IT && is_helper()
+}
+
+/// Does both, among helpers side by side.
+pub(super) fn both<A: Send, B: Send>(
+    one: impl FnOnce() -> A + Send,
+    other: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    if is_helper() {
+        rayon::join(one, other)
+    } else {
+        (one(), other())
+    }
+}
+
+/// Does the same with each item, among helpers side by side.
+pub(super) fn each<T: Send, E: Send>(
+    items: &mut [T],
+    work: impl Fn(&mut T) -> Result<(), E> + Sync + Send,
+) -> Result<(), E> {
+    if is_helper() {
+        items.par_iter_mut().try_for_each(work)
+    } else {
+        items.iter_mut().try_for_each(work)
+    }
 }
 
 /// Hashes `bytes`, among helpers side by side.

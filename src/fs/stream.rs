@@ -41,13 +41,23 @@ pub fn stream(
     sinks: &mut [&mut dyn Sink],
     run: &Run<'_>,
 ) -> Result<(), FsError> {
+    stream_from(source, 0, sinks, run)
+}
+
+/// As [`stream`], from the middle of the file on.
+pub(super) fn stream_from(
+    source: &SourceFile,
+    start: u64,
+    sinks: &mut [&mut dyn Sink],
+    run: &Run<'_>,
+) -> Result<(), FsError> {
     let mut pump = Pump {
         source,
         sinks,
         run,
         buffers: Default::default(),
     };
-    spare::streaming(source.opened().len, || pump.run())?;
+    spare::streaming(source.opened().len, || pump.run(start))?;
     source.check_unchanged()
 }
 
@@ -60,12 +70,10 @@ struct Pump<'a, 'b> {
 }
 
 impl Pump<'_, '_> {
-    fn run(&mut self) -> Result<(), FsError> {
+    fn run(&mut self, mut at: u64) -> Result<(), FsError> {
         let len = self.source.opened().len;
-        let mut at = 0;
         while at < len {
-            let (start, end) = system::next_data(&self.source.file, at, len)
-                .map_err(FsError::when("find the holes of", self.source.path()))?;
+            let (start, end) = self.source.next_data(at, len)?;
             self.holes(at, start)?;
             self.bytes(start, end)?;
             at = end;
@@ -79,7 +87,7 @@ impl Pump<'_, '_> {
         } = self;
         for (at, len) in pieces(start, end, HOLE_CHUNK) {
             run.go_on()?;
-            let mut hole = || sinks.iter_mut().try_for_each(|sink| sink.hole(at, len));
+            let mut hole = || spare::each(sinks, |sink| sink.hole(at, len));
             let taken = match spare::helpers(source.opened().len) {
                 Some(helpers) => helpers.install(hole),
                 None => hole(),
@@ -97,7 +105,7 @@ impl Pump<'_, '_> {
         while let Some(chunk) = at_hand {
             self.run.go_on()?;
             if !read_ahead {
-                fill(&mut self.buffers[0], chunk, self.source, self.run)?;
+                read_piece(&mut self.buffers[0], chunk, self.source, self.run)?;
             }
             let next = self.chunk(chunk.0 + chunk.1, end);
             read_ahead = self.hand_on(chunk, next)?;
@@ -119,13 +127,13 @@ impl Pump<'_, '_> {
             source, sinks, run, ..
         } = self;
         let [this, after] = &mut self.buffers;
-        let mut hand_on = || sinks.iter_mut().try_for_each(|sink| sink.data(at, this));
+        let mut hand_on = || spare::each(sinks, |sink| sink.data(at, this));
         let (taken, read) = match (spare::helpers(source.opened().len), next) {
             (None, _) => (hand_on(), None),
             (Some(helpers), None) => (helpers.install(hand_on), None),
             (Some(helpers), Some(next)) => {
-                let (taken, read) =
-                    helpers.install(|| rayon::join(hand_on, || fill(after, next, source, run)));
+                let (taken, read) = helpers
+                    .install(|| rayon::join(hand_on, || read_piece(after, next, source, run)));
                 (taken, Some(read))
             }
         };
@@ -135,14 +143,14 @@ impl Pump<'_, '_> {
     }
 }
 
-/// Reads a chunk, offset and length, of the file.
-fn fill(
+/// Reads a piece, offset and length, of the file.
+pub(super) fn read_piece(
     buffer: &mut Vec<u8>,
     (at, len): (u64, u64),
     source: &SourceFile,
     run: &Run<'_>,
 ) -> Result<(), FsError> {
-    // At most a chunk.
+    // At most a chunk, which is no longer than memory.
     buffer.resize(usize::try_from(len).unwrap_or(0), 0);
     source.read_content(buffer, at)?;
     run.meter.add_read(len);
@@ -150,6 +158,12 @@ fn fill(
 }
 
 impl SourceFile {
+    /// The next stretch with data in `at..end`, start and end; `(end, end)` if there is none.
+    pub(super) fn next_data(&self, at: u64, end: u64) -> Result<(u64, u64), FsError> {
+        system::next_data(&self.file, at, end)
+            .map_err(FsError::when("find the holes of", self.path()))
+    }
+
     fn read_content(&self, bytes: &mut [u8], at: u64) -> Result<(), FsError> {
         let read = seam::before_reading(self.path())
             .and_then(|()| system::read_exact_at(&self.file, bytes, at));

@@ -2,6 +2,7 @@
 //! pack is made elsewhere.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, HashMap, HashSet},
     path::Path,
     sync::{Mutex, PoisonError},
@@ -16,11 +17,11 @@ use super::{
     staging::Staging,
 };
 use crate::{
-    base::{ByteRange, ContentId, Patch, Payload, ReadAt, Run},
+    base::{ByteRange, ContentId, DiskId, Patch, Payload, ReadAt, Run},
     formats::{CanonicalForm, ParentPaths, canonical_form, relink, store_form},
     fs::{
         CanonicalHasher, ContentHasher, FsError, MaskCapture, PatchedHasher, Sink, SourceFile,
-        TempFile, stream,
+        TempFile, stream, stream_alike,
     },
     plan::{
         Digest, Identity, Lab, LabFile, Masked, Origin, Planner, Remembered, RememberedForm, Seen,
@@ -59,11 +60,31 @@ pub(super) struct Read {
 }
 
 impl Read {
+    /// Of a file that was read, and of which nothing else was asked.
+    fn of(content: ContentId) -> Self {
+        Self {
+            digest: Digest::of(content),
+            parent: None,
+            copied: false,
+            trusted: false,
+        }
+    }
+
     /// What the next run may go by, of a file that looks like `seen`.
     pub(super) fn remembered(&self, seen: Seen) -> Remembered {
         Remembered::of(seen, &self.digest, self.parent.as_deref())
     }
 }
+
+/// A file, by its names in the lab.
+struct Twins {
+    names: Vec<usize>,
+    /// The name of its parent's file in the store.
+    parent: Option<String>,
+}
+
+/// As many files are read abreast at most: each is held open meanwhile.
+const ABREAST: usize = 8;
 
 /// What was read, by file.
 pub(super) type Reads = BTreeMap<usize, Read>;
@@ -103,7 +124,8 @@ impl Reader<'_> {
         Ok(reads)
     }
 
-    /// Reads files side by side, the largest first; names of one file once.
+    /// Reads files side by side, the largest first; names of one file once, and files that are
+    /// most likely alike abreast.
     fn read_many(
         &self,
         files: Vec<(usize, Option<String>)>,
@@ -117,60 +139,119 @@ impl Reader<'_> {
                 names.entry(what).or_default().push(at);
             }
         }
-        let mut work: Vec<_> = names.into_iter().collect();
-        work.sort_by_key(|(_, files)| (u64::MAX - self.lab.files[files[0]].length, files[0]));
+        let twins = names
+            .into_iter()
+            .map(|((_, _, parent), names)| Twins { names, parent })
+            .collect();
+        let mut work = self.abreast(twins, shareable);
+        work.sort_by_key(|files| (Reverse(self.bytes_of(files)), files[0].names[0]));
         let found = Mutex::new(Reads::new());
-        work.into_par_iter().with_max_len(1).try_for_each(
-            |((_, _, parent), files)| -> Result<(), PackError> {
-                let read = self.read_twins(&files, parent.as_deref(), shareable)?;
+        work.into_par_iter()
+            .with_max_len(1)
+            .try_for_each(|files| -> Result<(), PackError> {
+                let read = self.read_abreast(&files, shareable)?;
                 let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-                found.extend(files.into_iter().zip(read));
+                found.extend(read);
                 Ok(())
-            },
-        )?;
+            })?;
         Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn read_twins(
+    fn bytes_of(&self, files: &[Twins]) -> u64 {
+        let lengths = files
+            .iter()
+            .map(|file| self.lab.files[file.names[0]].length);
+        lengths.sum()
+    }
+
+    /// Puts files together that are most likely alike. Of those only the first may be copied.
+    fn abreast(&self, mut files: Vec<Twins>, shareable: bool) -> Vec<Vec<Twins>> {
+        // Files that are copied come first, and each begins a group.
+        files.sort_by_key(|file| (!self.is_copied(file.names[0]), file.names[0]));
+        let mut alone = Vec::new();
+        let mut alike: HashMap<_, Vec<Vec<Twins>>> = HashMap::new();
+        for file in files {
+            let at = file.names[0];
+            let Some(looks) = self.looks(at, shareable) else {
+                alone.push(vec![file]);
+                continue;
+            };
+            let groups = alike.entry(looks).or_default();
+            match groups.last_mut().filter(|group| group.len() < ABREAST) {
+                Some(group) if !self.is_copied(at) => group.push(file),
+                _ => groups.push(vec![file]),
+            }
+        }
+        alone.extend(alike.into_values().flatten());
+        alone
+    }
+
+    fn is_copied(&self, at: usize) -> bool {
+        let copies = self.copies.as_ref();
+        copies.is_some_and(|copies| !copies.expected.contains(&at))
+    }
+
+    /// Equal for two disks that are most likely one. `None` where more is asked of a disk than the
+    /// digest of its bytes.
+    fn looks(&self, at: usize, shareable: bool) -> Option<(u64, DiskId)> {
+        let file = &self.lab.files[at];
+        let plain = file.relink.is_none() && !(shareable && file.is_child());
+        Some((file.length, file.seen()?.disk.filter(|_| plain)?))
+    }
+
+    /// Reads files abreast, but for those that are known.
+    fn read_abreast(
         &self,
-        files: &[usize],
-        parent: Option<&str>,
+        files: &[Twins],
         shareable: bool,
-    ) -> Result<Vec<Read>, PackError> {
-        let first = self.read_one(files[0], parent, shareable)?;
-        let twin = |&at: &usize| {
-            let mut read = first.clone();
-            if at != files[0] {
+    ) -> Result<Vec<(usize, Read)>, PackError> {
+        let mut found = Vec::new();
+        let mut unknown = Vec::new();
+        for file in files {
+            self.run.go_on()?;
+            let at = file.names[0];
+            let here = &self.lab.files[at];
+            self.run.progress.file(here.path.as_str());
+            let (place, seen) = standing(here);
+            let source = open(place, seen, self.run)?;
+            let ask = Ask::of(&source, here, file.parent.as_deref(), shareable);
+            match self.known(here, seen, ask.as_ref(), &source, shareable) {
+                Some(read) => {
+                    self.skip(here.length);
+                    found.extend(self.for_each_name(file, read));
+                }
+                None => unknown.push((file, source, ask)),
+            }
+        }
+        let mut unknown = unknown.into_iter();
+        let Some((first, source, ask)) = unknown.next() else {
+            return Ok(found);
+        };
+        let (others, sources): (Vec<_>, Vec<_>) =
+            unknown.map(|(file, source, _)| (file, source)).unzip();
+        let (read, digests) =
+            self.stream(first.names[0], &source, ask.as_ref(), &sources, shareable)?;
+        found.extend(self.for_each_name(first, read));
+        for (file, content) in others.into_iter().zip(digests) {
+            found.extend(self.for_each_name(file, Read::of(content)));
+        }
+        Ok(found)
+    }
+
+    fn for_each_name(&self, file: &Twins, read: Read) -> impl Iterator<Item = (usize, Read)> {
+        file.names.iter().enumerate().map(move |(nth, &at)| {
+            let mut read = read.clone();
+            if nth > 0 {
                 read.copied = false;
                 self.skip(self.lab.files[at].length);
             }
-            read
-        };
-        Ok(files.iter().map(twin).collect())
+            (at, read)
+        })
     }
 
     fn skip(&self, bytes: u64) {
         self.run.meter.add_skipped(bytes);
         self.run.progress.advance(bytes);
-    }
-
-    fn read_one(
-        &self,
-        at: usize,
-        parent: Option<&str>,
-        shareable: bool,
-    ) -> Result<Read, PackError> {
-        self.run.go_on()?;
-        let file = &self.lab.files[at];
-        self.run.progress.file(file.path.as_str());
-        let (place, seen) = standing(file);
-        let source = open(place, seen, self.run)?;
-        let ask = Ask::of(&source, file, parent, shareable);
-        if let Some(read) = self.known(file, seen, ask.as_ref(), &source, shareable) {
-            self.skip(file.length);
-            return Ok(read);
-        }
-        self.stream(at, &source, ask.as_ref(), shareable)
     }
 
     /// What an earlier run, or an interrupted one, tells of a file that looks the same.
@@ -212,18 +293,17 @@ impl Reader<'_> {
         })
     }
 
+    /// Reads a file once, and `others` abreast of it, of which nothing is asked but the digest.
     fn stream(
         &self,
         at: usize,
         source: &SourceFile,
         ask: Option<&Ask>,
+        others: &[SourceFile],
         shareable: bool,
-    ) -> Result<Read, PackError> {
+    ) -> Result<(Read, Vec<ContentId>), PackError> {
         let file = &self.lab.files[at];
-        let staging = self
-            .copies
-            .as_ref()
-            .filter(|copies| !copies.expected.contains(&at));
+        let staging = self.copies.as_ref().filter(|_| self.is_copied(at));
         let mut copy = match staging {
             Some(copies) => Some(
                 copies
@@ -232,7 +312,14 @@ impl Reader<'_> {
             ),
             None => None,
         };
-        let digest = self.make(file, source, ask, copy.as_mut())?;
+        let (digest, digests) = if others.is_empty() {
+            (self.make(file, source, ask, copy.as_mut())?, Vec::new())
+        } else {
+            let copy = copy.as_mut().filter(|(_, cloned)| !cloned);
+            let copy = copy.map(|(copy, _)| copy);
+            let mut digests = stream_alike(source, others, copy, self.run)?;
+            (Digest::of(digests.remove(0)), digests)
+        };
         let read = Read {
             digest,
             parent: ask.map(|ask| ask.parent.as_str().into()),
@@ -243,7 +330,7 @@ impl Reader<'_> {
             let remembered = read.remembered(*standing(file).1);
             copies.staging.finish(copy, file, &remembered, shareable)?;
         }
-        Ok(read)
+        Ok((read, digests))
     }
 
     /// Copies a file whose bytes are needed after all.
@@ -308,10 +395,7 @@ impl Reader<'_> {
                 stream(source, &mut [&mut hasher], self.run)?;
             }
         }
-        Ok(Digest {
-            content: hasher.finish(),
-            identity: None,
-        })
+        Ok(Digest::of(hasher.finish()))
     }
 
     /// Reads files again that are to be removed and were not read in this run.

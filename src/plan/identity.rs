@@ -15,6 +15,17 @@ pub struct Digest {
     pub identity: Option<Box<Identity>>,
 }
 
+impl Digest {
+    /// Of a file of which nothing more was asked.
+    #[must_use]
+    pub const fn of(content: ContentId) -> Self {
+        Self {
+            content,
+            identity: None,
+        }
+    }
+}
+
 /// What makes two exports of one disk the same.
 #[derive(Debug, Clone)]
 pub struct Identity {

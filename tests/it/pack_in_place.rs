@@ -83,6 +83,43 @@ fn a_parent_of_four_vms_is_stored_once_and_everything_comes_back_byte_for_byte()
     }
 }
 
+/// Changes the last byte of a disk's content that is not zero; length and ids stay.
+fn damage(disk: &Path) {
+    let mut bytes = fs::read(disk).unwrap();
+    let content = bytes.len() - 4096;
+    let at = bytes[..content].iter().rposition(|&byte| byte != 0);
+    bytes[at.unwrap()] ^= 0x10;
+    fs::write(disk, bytes).unwrap();
+}
+
+#[test]
+fn copies_of_a_parent_that_differ_in_one_byte_are_never_taken_for_one() {
+    for (format, to_folder) in BOTH.into_iter().flat_map(|f| [(f, false), (f, true)]) {
+        let folder = tempfile::tempdir().unwrap();
+        let lab = folder.path().join("LAB");
+        small_labs::four_on_one_parent(&lab, format);
+        let base = small_labs::named("base", format);
+        damage(&lab.join("VM 3/Virtual Hard Disks").join(base));
+        let (before, whole) = (contents(&lab), bytes_in(&lab));
+
+        let mut request = request(&lab);
+        request.output = to_folder.then(|| folder.path().join("pack"));
+        let watch = Watch::default();
+        let outcome = pack::pack(&request, &watch.run()).unwrap();
+        let pack = request.output.unwrap_or_else(|| lab.clone());
+        let case = format!("{format}, to a folder: {to_folder}");
+        assert_eq!(manifest_of(&pack).ref_disks[0].used_by.len(), 3, "{case}");
+        assert_eq!(outcome.packs[0].stored, 1, "{case}");
+        if !to_folder {
+            // What is not copied on the guess that it is the same is read again to be copied.
+            let io = watch.io();
+            assert_eq!(io.read + io.skipped, whole, "{case}: each byte once");
+        }
+        restored(&pack);
+        assert_eq!(contents(&pack), before, "{case}");
+    }
+}
+
 #[test]
 fn disks_in_the_middle_that_differ_by_their_paths_alone_are_stored_once() {
     for format in BOTH {
