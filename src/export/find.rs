@@ -23,8 +23,8 @@ pub(super) const MAX_HOPS: usize = 40;
 pub(super) struct File {
     /// From the top of its area.
     pub(super) path: RelPath,
-    /// Where it really is.
-    pub(super) file: PathBuf,
+    /// Where it really is, if that is not where its path says.
+    elsewhere: Option<PathBuf>,
     pub(super) stamp: Stamp,
     pub(super) disk: Option<Result<Arc<DiskInfo>, DiskFault>>,
     pub(super) blocks: Option<DiskFault>,
@@ -58,13 +58,28 @@ impl Area {
     pub(super) fn of(inventory: &Inventory, place: Place, label: &str, number: usize) -> Self {
         let mut area = Self::unscanned(&inventory.root, place, label);
         area.looked_at = None;
+        let count = inventory.files.len() + inventory.own.store.len();
+        area.entries.reserve_exact(count);
+        area.by_name.reserve(count);
         for (file, scanned) in inventory.files.iter().enumerate() {
-            let (path, inventory) = (scanned.path.below(&area.root), number);
-            area.add(scanned, path, Origin::File { inventory, file });
+            area.add(
+                scanned,
+                None,
+                Origin::File {
+                    inventory: number,
+                    file,
+                },
+            );
         }
         for (file, scanned) in inventory.own.store.iter().enumerate() {
-            let (path, inventory) = (scanned.path.below(&area.root), number);
-            area.add(scanned, path, Origin::Store { inventory, file });
+            area.add(
+                scanned,
+                None,
+                Origin::Store {
+                    inventory: number,
+                    file,
+                },
+            );
         }
         for (path, target) in &inventory.links {
             area.add_link(path.clone(), target.clone());
@@ -86,12 +101,12 @@ impl Area {
         }
     }
 
-    fn add(&mut self, scanned: &ScannedFile, file: PathBuf, origin: Origin) {
+    fn add(&mut self, scanned: &ScannedFile, elsewhere: Option<PathBuf>, origin: Origin) {
         let entries = self.by_name.entry(scanned.path.folded()).or_default();
         entries.push(self.entries.len());
         self.entries.push(File {
             path: scanned.path.clone(),
-            file,
+            elsewhere,
             stamp: scanned.stamp,
             disk: scanned.disk.clone(),
             blocks: scanned.blocks.clone(),
@@ -102,6 +117,13 @@ impl Area {
     fn add_link(&mut self, path: RelPath, target: PathBuf) {
         let links = self.links.entry(path.folded()).or_default();
         links.push((path, target));
+    }
+
+    /// Where the file of an entry really is.
+    pub(super) fn standing(&self, entry: usize) -> PathBuf {
+        let file = &self.entries[entry];
+        let elsewhere = file.elsewhere.clone();
+        elsewhere.unwrap_or_else(|| file.path.below(&self.root))
     }
 
     /// How findings call the file at `path` of this area.
@@ -201,7 +223,7 @@ impl Area {
         };
         let probed = probe(&file, &scanned, meter);
         (scanned.disk, scanned.blocks) = (probed.disk, probed.blocks);
-        self.add(&scanned, file, Origin::Elsewhere);
+        self.add(&scanned, Some(file), Origin::Elsewhere);
     }
 }
 

@@ -65,7 +65,10 @@ pub struct Neighbourhood {
 #[derive(Debug)]
 struct Node {
     disk: Disk,
-    at: At,
+    origin: Origin,
+    /// Where the file really is.
+    file: PathBuf,
+    stamp: Stamp,
     /// The way by which it was opened.
     place: Place,
 }
@@ -182,22 +185,28 @@ impl Neighbourhood {
         }
     }
 
+    /// Lets go of what no node needs, once every chain is followed: there may be many files beside
+    /// the disks. No hint leads anywhere from now on.
+    pub(crate) fn keep_nodes_alone(&mut self) {
+        self.areas = Areas::default();
+    }
+
     /// Returns where a node's file comes from.
     #[must_use]
     pub fn origin(&self, node: NodeId) -> Origin {
-        self.entry(self.nodes[node.0].at).origin
+        self.nodes[node.0].origin
     }
 
     /// Returns where a node's file really is, whatever links led to it.
     #[must_use]
     pub fn file(&self, node: NodeId) -> &Path {
-        &self.entry(self.nodes[node.0].at).file
+        &self.nodes[node.0].file
     }
 
     /// Returns what the system says of a node's file.
     #[must_use]
     pub fn stamp(&self, node: NodeId) -> &Stamp {
-        &self.entry(self.nodes[node.0].at).stamp
+        &self.nodes[node.0].stamp
     }
 
     fn find(&mut self, place: &Place) -> Found {
@@ -229,7 +238,14 @@ impl Neighbourhood {
         let node = NodeId(self.nodes.len());
         let disk = self.disk(at, &place);
         self.by_place.insert(place.clone(), node);
-        self.nodes.push(Node { disk, at, place });
+        let (entry, file) = (self.entry(at), self.areas.0[at.area].standing(at.entry));
+        self.nodes.push(Node {
+            disk,
+            origin: entry.origin,
+            file,
+            stamp: entry.stamp,
+            place,
+        });
         node
     }
 

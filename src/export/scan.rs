@@ -71,7 +71,7 @@ impl Walked {
                 Err(bad) => walked.findings.push(bad_entry(root, &bad)),
             }
         }
-        walked.files.sort_by(|a, b| a.path.cmp(&b.path));
+        walked.files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         walked.links.sort();
         Ok(walked)
     }

@@ -113,6 +113,7 @@ impl Judged {
             }
         }
         let graph = resolve(&mut disks, &starts);
+        disks.keep_nodes_alone();
         Ok(Self {
             disks,
             graph,

@@ -75,7 +75,9 @@ impl Files {
 
     /// Puts them in the order of their paths.
     pub(super) fn sort(&mut self) {
-        self.list.sort_by(|a, b| a.file.path.cmp(&b.file.path));
+        // No two have one path; to keep the order of equals would take as much memory again.
+        self.list
+            .sort_unstable_by(|a, b| a.file.path.cmp(&b.file.path));
         let in_order = self.list.iter().enumerate();
         let in_order = in_order.map(|(at, drafted)| (drafted.file.path.clone(), at));
         self.at.extend(in_order);
