@@ -15,11 +15,11 @@ use rayon::prelude::*;
 
 use super::{
     PackError,
-    earlier::Stock,
+    earlier::{Stock, is_manifest},
     journal::{self, Mode, Work},
     layout::{self, entering},
     restore::check_digest,
-    seen::{self, Memory},
+    seen,
     shelf::{parent_file, stands},
     staging::Staging,
 };
@@ -30,7 +30,7 @@ use crate::{
         TempFile, stream,
     },
     manifest::{self, Manifest, PackedFile, Place, RefDisk, StorePlace},
-    plan::{Removal, Seen, StoreEntry, StoredWrite},
+    plan::{Remembered, Removal, Seen, StoreEntry, StoredWrite},
     report::{Code, Finding, Findings},
     store::{self, Expected, Presence, Store},
 };
@@ -434,24 +434,31 @@ impl Carrier<'_> {
     }
 
     fn finish(&self) -> Result<(), PackError> {
-        seen::remember(self.pack, self.memory()?, self.work.root)?;
+        let files = || {
+            self.work
+                .memory
+                .iter()
+                .map(|(path, known)| (path, self.known(path, known)))
+        };
+        seen::remember(self.pack, files, self.work.root)?;
         if self.work.mode == Mode::Output {
             self.staging().clear()?;
         }
         journal::close(self.pack)
     }
 
-    /// What the next run may go by: files that stand, and what their copies look like.
-    fn memory(&self) -> Result<Memory, PackError> {
-        let mut memory = self.work.memory.clone();
+    /// What the next run may go by, of one file, and what its copy looks like.
+    fn known(&self, path: &RelPath, known: &Remembered) -> Remembered {
+        let mut known = known.clone();
         if self.work.mode == Mode::Output {
-            for (path, known) in &mut memory {
-                if let Entry::File(stamp) = fs::look(&path.below(self.pack))? {
-                    known.copy = Some(Box::new(Seen::new(&stamp, None)));
-                }
-            }
+            // Where nobody can look, the copy is made again.
+            let copy = fs::look(&path.below(self.pack));
+            known.copy = match copy {
+                Ok(Entry::File(stamp)) => Some(Box::new(Seen::new(&stamp, None))),
+                _ => known.copy,
+            };
         }
-        Ok(memory)
+        known
     }
 
     /// Takes back what was done of a pack in place that cannot be finished, because a file that
@@ -512,7 +519,7 @@ impl Carrier<'_> {
 
     /// Tells whether the manifest that the journal has is the one that stands.
     pub(super) fn is_written(&self) -> Result<bool, PackError> {
-        Ok(super::earlier::read_manifest(self.pack)?.as_ref() == Some(self.manifest()))
+        is_manifest(self.pack, Some(self.manifest()))
     }
 }
 

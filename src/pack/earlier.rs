@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -51,6 +52,42 @@ pub(super) fn read_manifest(pack: &Path) -> Result<Option<Manifest>, PackError> 
     let bytes = fs::read_bounded(&path, Manifest::MAX_BYTES)?;
     let manifest = manifest::read(&bytes).map_err(PackError::document(&path))?;
     Ok(Some(manifest))
+}
+
+/// Tells whether the manifest in `pack` is the one that was read before.
+pub(super) fn is_manifest(pack: &Path, earlier: Option<&Manifest>) -> Result<bool, PackError> {
+    let path = pack.join(Manifest::FILE_NAME);
+    let Some(earlier) = earlier else {
+        return Ok(fs::look(&path)? == Entry::Missing);
+    };
+    if fs::look(&path)? == Entry::Missing {
+        return Ok(false);
+    }
+    // Most likely it is byte for byte what labpack writes: to see that takes no second manifest.
+    let bytes = fs::read_bounded(&path, Manifest::MAX_BYTES)?;
+    let mut rest = Expected(&bytes);
+    if manifest::write_to(earlier, &mut rest).is_ok() && rest.0.is_empty() {
+        return Ok(true);
+    }
+    let found = manifest::read(&bytes).map_err(PackError::document(&path))?;
+    Ok(found == *earlier)
+}
+
+/// Takes the bytes that it begins with, and no others.
+struct Expected<'a>(&'a [u8]);
+
+impl io::Write for Expected<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self
+            .0
+            .strip_prefix(bytes)
+            .ok_or(io::ErrorKind::InvalidData)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Checks that a pack's RefDisks are where this run would put more of them.

@@ -6,7 +6,7 @@ use super::{
     PackError, Packed, Request,
     carry_out::{Carrier, restore_root},
     digest::{Reader, Reads},
-    earlier::{self, Stock, check_stock, keep_unknown, read_manifest},
+    earlier::{self, Stock, check_stock, is_manifest, keep_unknown, read_manifest},
     has_journal,
     journal::{self, Mode, Work},
     layout::LOCK,
@@ -58,7 +58,7 @@ pub(super) fn pack(request: &Request, export: &Path, run: &Run<'_>) -> Result<Pa
         // Until the journal has it, only the folder itself knows its time.
         restore_root(&root, made.root)?;
         // Another process may have packed the same export while this one read it.
-        if has_journal(&root)? || read_manifest(&root)? != made.earlier {
+        if has_journal(&root)? || !is_manifest(&root, made.earlier.as_ref())? {
             continue;
         }
         let (findings, work) = made.into_work();

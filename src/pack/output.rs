@@ -9,7 +9,7 @@ use super::{
     PackError, Packed, Request,
     carry_out::Carrier,
     digest::{Copies, Reader, Reads},
-    earlier::{self, Stock, check_stock, keep_unknown, read_manifest},
+    earlier::{self, Stock, check_stock, is_manifest, keep_unknown, read_manifest},
     has_journal,
     in_place::{absolute, index},
     journal::{self, Mode, Waiting, Work},
@@ -125,7 +125,7 @@ impl Job<'_> {
         check_space(&self.pack, bytes)?;
         fs::create_dir_all(&self.pack)?;
         let _lock = FolderLock::acquire(&self.pack.join(LOCK), self.run)?;
-        if has_journal(&self.pack)? || read_manifest(&self.pack)? != self.earlier {
+        if has_journal(&self.pack)? || !is_manifest(&self.pack, self.earlier.as_ref())? {
             let message = "another labpack packed into this folder at the same time";
             let next = "run the same command again";
             return Err(PackError::refuse(
@@ -152,6 +152,9 @@ impl Job<'_> {
         staging.settle()?;
         shelf.prove(&plan, self.run)?;
         let unused = self.unused(&plan, &shelf)?;
+        // There may be very many files, and what follows makes a list of its own.
+        drop(reader);
+        drop(memory);
         self.finish(plan, reads, waiting, unused)
     }
 

@@ -27,8 +27,16 @@ fn read(pack: &Path) -> Option<SeenFiles> {
     SeenFiles::read(&bytes).ok()
 }
 
-/// Keeps what this run knows for the next one.
-pub(super) fn remember(pack: &Path, files: Memory, root: Option<FileTime>) -> Result<(), FsError> {
-    let seen = SeenFiles::new(root, files);
-    fs::write_atomic_with(&pack.join(SeenFiles::FILE_NAME), |out| seen.write(out))
+/// Keeps what this run knows of files for the next one.
+pub(super) fn remember<'a, I>(
+    pack: &Path,
+    files: impl Fn() -> I,
+    root: Option<FileTime>,
+) -> Result<(), FsError>
+where
+    I: Iterator<Item = (&'a RelPath, Remembered)>,
+{
+    fs::write_atomic_with(&pack.join(SeenFiles::FILE_NAME), |out| {
+        SeenFiles::write(root, &files, out)
+    })
 }

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, io};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Digest, Seen};
 use crate::{
@@ -72,7 +72,7 @@ impl Remembered {
 }
 
 /// The file `labpack.seen.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct SeenFiles {
     format: String,
     version: u32,
@@ -96,17 +96,6 @@ impl SeenFiles {
     /// A longer file is not read.
     pub const MAX_BYTES: u64 = 256 << 20;
 
-    /// What is to be known to the next run.
-    #[must_use]
-    pub fn new(root: Option<FileTime>, files: BTreeMap<RelPath, Remembered>) -> Self {
-        Self {
-            format: DOCUMENT.format.to_owned(),
-            version: DOCUMENT.newest,
-            root,
-            files,
-        }
-    }
-
     /// Reads the bytes of the file.
     ///
     /// # Errors
@@ -115,11 +104,46 @@ impl SeenFiles {
         DOCUMENT.read(bytes)
     }
 
-    /// Writes the file, piece by piece.
+    /// Writes the file, one of its files after the other: there may be very many.
     ///
     /// # Errors
     /// What `out` says; where it would be longer than any that is read.
-    pub fn write(&self, out: &mut dyn io::Write) -> io::Result<()> {
-        DOCUMENT.write(self, out)
+    pub fn write<'a, I>(
+        root: Option<FileTime>,
+        files: impl Fn() -> I,
+        out: &mut dyn io::Write,
+    ) -> io::Result<()>
+    where
+        I: Iterator<Item = (&'a RelPath, Remembered)>,
+    {
+        let written = Written {
+            format: DOCUMENT.format,
+            version: DOCUMENT.newest,
+            root,
+            files: Each(files),
+        };
+        DOCUMENT.write(&written, out)
+    }
+}
+
+/// [`SeenFiles`] on their way out.
+#[derive(Serialize)]
+struct Written<F: Serialize> {
+    format: &'static str,
+    version: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root: Option<FileTime>,
+    files: F,
+}
+
+struct Each<F>(F);
+
+impl<'a, F, I> Serialize for Each<F>
+where
+    F: Fn() -> I,
+    I: Iterator<Item = (&'a RelPath, Remembered)>,
+{
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map((self.0)())
     }
 }
