@@ -45,6 +45,14 @@ impl LineLog {
     /// What the system says.
     pub fn append(&self, line: &[u8]) -> Result<(), FsError> {
         self.append_unflushed(line)?;
+        self.flush()
+    }
+
+    /// Flushes what was appended.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn flush(&self) -> Result<(), FsError> {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         step(StepKind::Flush, &self.path, || file.sync_data())
     }

@@ -268,11 +268,24 @@ pub fn remove_empty_folder(path: &Path) -> Result<bool, FsError> {
 /// # Errors
 /// [`FsError::Exists`] where something else than a folder stands there; what the system says.
 pub fn create_dir_all(path: &Path) -> Result<(), FsError> {
+    create_missing(path, &sync_folder_of)
+}
+
+/// As [`create_dir_all`], but whoever makes many folders flushes those that they are in once, with
+/// [`sync_folder`].
+///
+/// # Errors
+/// As [`create_dir_all`].
+pub fn create_dir_all_unlisted(path: &Path) -> Result<(), FsError> {
+    create_missing(path, &|_| Ok(()))
+}
+
+fn create_missing(path: &Path, made: &dyn Fn(&Path) -> Result<(), FsError>) -> Result<(), FsError> {
     if path.as_os_str().is_empty() || system::is_folder(path) {
         return Ok(());
     }
     if let Some(above) = path.parent() {
-        create_dir_all(above)?;
+        create_missing(above, made)?;
     }
     step(StepKind::CreateFolder, path, || {
         match system::create_dir(path) {
@@ -280,5 +293,5 @@ pub fn create_dir_all(path: &Path) -> Result<(), FsError> {
             done => done,
         }
     })?;
-    sync_folder_of(path)
+    made(path)
 }

@@ -11,6 +11,7 @@
 //! * Writing: [`TempFile`] stands under a temporary name until it is whole, flushed and renamed;
 //!   [`patch_in_place`] changes a file in stages. Small deeds are functions: [`rename_new`],
 //!   [`remove_file`], [`create_dir_all`], [`hard_link`] …; [`LineLog`] takes down what is done.
+//!   [`VolumeFlush`] makes the disk wait once for many files.
 //! * Looking: [`look`], [`stamp`], [`walk`], [`volume`], [`try_links`].
 //! * Staying inside: a [`Fence`] around the folders that the user named.
 //! * Among processes: [`FolderLock`], [`remove_stale_temps`].
@@ -39,9 +40,15 @@ mod source;
 mod spare;
 mod stamp;
 mod stream;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_syncfs.rs"]
+mod syncfs;
+#[cfg(target_os = "linux")]
+mod syncfs;
 mod temp;
 mod vm_access;
 mod volume;
+mod volume_flush;
 mod walk;
 
 #[cfg(unix)]
@@ -60,9 +67,9 @@ mod tests;
 pub use alike::stream_alike;
 pub use append::LineLog;
 pub use deeds::{
-    create_dir_all, patch_in_place, remove_empty_folder, remove_file, rename_new, rename_over,
-    rename_over_unlisted, set_folder_time, set_times_and_attributes, sync_file, sync_folder,
-    write_atomic, write_atomic_with,
+    create_dir_all, create_dir_all_unlisted, patch_in_place, remove_empty_folder, remove_file,
+    rename_new, rename_over, rename_over_unlisted, set_folder_time, set_times_and_attributes,
+    sync_file, sync_folder, write_atomic, write_atomic_with,
 };
 pub use error::FsError;
 pub use fence::Fence;
@@ -77,4 +84,5 @@ pub use stream::{Sink, stream};
 pub use temp::{Existing, Finish, TempFile, is_temp_name, remove_stale_temps};
 pub use vm_access::{grant_vm_access, vm_access_command};
 pub use volume::{Volume, volume};
+pub use volume_flush::VolumeFlush;
 pub use walk::{BadEntry, Found, walk};

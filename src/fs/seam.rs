@@ -46,6 +46,8 @@ pub enum StepKind {
     Patch,
     /// Flush a folder: what was renamed, made or removed in it stays so.
     FlushFolder,
+    /// Flush everything on a volume; the path is a folder on it.
+    FlushVolume,
     /// Read a piece of a file. Changes nothing: only [`install_on_reads`] hears of it.
     Read,
 }
@@ -63,6 +65,7 @@ impl StepKind {
             Self::Remove | Self::RemoveFolder => "remove",
             Self::Link => "make the link",
             Self::FlushFolder => "flush the folder",
+            Self::FlushVolume => "flush the volume of",
             Self::Read => "read",
         }
     }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    FsError, Sink, SourceFile, Stamp, deeds,
+    FileKey, FsError, Sink, SourceFile, Stamp, deeds,
     seam::{self, StepKind},
     sinks::{ZEROS, zeros},
     stream::pieces,
@@ -239,6 +239,17 @@ impl TempFile {
     /// # Errors
     /// As [`TempFile::finish`].
     pub fn finish_unlisted(mut self, how: &Finish) -> Result<Stamp, FsError> {
+        self.dress(how)?;
+        self.flush()?;
+        self.take_name(how.existing)
+    }
+
+    /// Gives the file its length, time and attributes: the first of the three steps in which a file
+    /// is finished. Whoever finishes many takes each step with all of them.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn dress(&mut self, how: &Finish) -> Result<(), FsError> {
         let found = self
             .file
             .metadata()
@@ -249,13 +260,45 @@ impl TempFile {
         // The time comes after the last write, and before the flush that makes both last.
         seam::step(StepKind::SetAttributes, &self.path, || {
             system::dress(&self.file, how.modified, how.attributes)
-        })?;
-        seam::step(StepKind::Flush, &self.path, || self.file.sync_all())?;
-        let key = system::stamp_of(&self.file)
-            .map_err(FsError::when("look at", &self.path))?
-            .key;
+        })
+    }
+
+    /// Flushes the file: the second step.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn flush(&self) -> Result<(), FsError> {
+        seam::step(StepKind::Flush, &self.path, || self.file.sync_all())
+    }
+
+    /// Has the system begin to bring the file to the disk: whoever flushes many files begins with
+    /// all of them. It is a hint.
+    pub fn write_behind(&self) {
+        system::write_behind(
+            &self.file,
+            self.behind,
+            self.len.saturating_sub(self.behind),
+        );
+    }
+
+    /// Which file it is.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn key(&self) -> Result<FileKey, FsError> {
+        let stamp = system::stamp_of(&self.file);
+        Ok(stamp.map_err(FsError::when("look at", &self.path))?.key)
+    }
+
+    /// Renames the file to its final path: the third step, once its bytes are flushed. The folder
+    /// is not.
+    ///
+    /// # Errors
+    /// [`FsError::Exists`] where it may not replace what stands there; what the system says.
+    pub fn take_name(mut self, existing: Existing) -> Result<Stamp, FsError> {
+        let key = self.key()?;
         // The lock is held until the new name stands, or somebody might clear the old one away.
-        let rename = match how.existing {
+        let rename = match existing {
             Existing::Refuse => system::rename_new,
             Existing::Replace => system::rename_over,
         };
@@ -284,13 +327,13 @@ impl TempFile {
         self.meter.add_written(bytes.len() as u64);
         self.len = self.len.max(end);
         self.blank_from = self.blank_from.max(end);
-        self.write_behind(end);
+        self.keep_behind(end);
         Ok(())
     }
 
     /// Lets the disk write while the next bytes are read: the flush at the end, for which all of
     /// them have to be there, has little left to wait for.
-    fn write_behind(&mut self, end: u64) {
+    fn keep_behind(&mut self, end: u64) {
         if end.saturating_sub(self.behind) >= BEHIND {
             system::write_behind(&self.file, self.behind, end - self.behind);
             self.behind = end;

@@ -520,7 +520,7 @@ pub(super) fn volume(path: &Path) -> io::Result<Volume> {
 
 /// The name of a file system and the most names a file may have there.
 #[cfg(target_os = "linux")]
-fn file_system(path: &Path) -> io::Result<(&'static str, Option<u64>)> {
+pub(super) fn file_system(path: &Path) -> io::Result<(&'static str, Option<u64>)> {
     let magic = rustix::fs::statfs(path)?.f_type;
     // The magic numbers are 32 bits; some systems show the upper ones with a sign.
     Ok(match magic as u32 {

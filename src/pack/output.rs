@@ -135,7 +135,7 @@ impl Job<'_> {
                 next,
             ));
         }
-        let staging = Staging::of(&self.pack, &self.stock.folder);
+        let mut staging = Staging::of(&self.pack, &self.stock.folder);
         staging.open()?;
         let copies = Some(Copies {
             staging: &staging,

@@ -4,12 +4,15 @@
 //! A copy stands in `.labpack-incoming`, under a name made from its path, and beside a large one a
 //! note of what was copied. An interrupted run leaves both, and the next one goes by the note.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use super::{PackError, layout::INCOMING};
 use crate::{
     base::{Attributes, RelPath, Run},
-    fs::{self, Entry, Existing, Finish, FsError, SourceFile, TempFile},
+    fs::{self, Entry, Existing, Finish, FsError, SourceFile, TempFile, VolumeFlush},
     manifest::Document,
     plan::{LabFile, Remembered, Seen},
 };
@@ -18,12 +21,16 @@ use crate::{
 const WORTH_A_NOTE: u64 = 1 << 20;
 
 /// Where copies wait.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Staging {
     /// For files that will stand in the pack.
     pack: PathBuf,
     /// For those that will most likely enter the store.
     store: PathBuf,
+    /// Flushes short copies, all at once.
+    volume: Option<VolumeFlush>,
+    /// Whether there are copies that are not flushed.
+    unflushed: AtomicBool,
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -50,15 +57,18 @@ impl Staging {
         Self {
             store: if own { waiting.clone() } else { shared },
             pack: waiting,
+            volume: None,
+            unflushed: AtomicBool::new(false),
         }
     }
 
     /// Makes the folders.
-    pub(super) fn open(&self) -> Result<(), FsError> {
+    pub(super) fn open(&mut self) -> Result<(), FsError> {
         for folder in self.folders() {
             fs::create_dir_all(folder)?;
             fs::remove_stale_temps(folder)?;
         }
+        self.volume = VolumeFlush::of(&self.pack)?;
         Ok(())
     }
 
@@ -113,7 +123,7 @@ impl Staging {
         remembered: &Remembered,
         for_store: bool,
     ) -> Result<(), PackError> {
-        copy.finish_unlisted(&Finish {
+        let how = Finish {
             modified: file.modified,
             // A read-only file could not be replaced everywhere; it becomes so at its place.
             attributes: Attributes {
@@ -121,10 +131,11 @@ impl Staging {
                 ..file.attributes
             },
             existing: Existing::Replace,
-        })?;
+        };
         if file.length < WORTH_A_NOTE {
-            return Ok(());
+            return Ok(self.finish_short(copy, &how)?);
         }
+        copy.finish_unlisted(&how)?;
         let note = Note {
             format: DOCUMENT.format.to_owned(),
             version: DOCUMENT.newest,
@@ -136,11 +147,46 @@ impl Staging {
         Ok(())
     }
 
+    /// Ends a copy of which nothing is taken down: nobody goes by it before [`Self::settle`].
+    fn finish_short(&self, mut copy: TempFile, how: &Finish) -> Result<(), FsError> {
+        let key = copy.key()?;
+        if !self
+            .volume
+            .as_ref()
+            .is_some_and(|volume| volume.covers(&key))
+        {
+            return copy.finish_unlisted(how).map(drop);
+        }
+        copy.dress(how)?;
+        self.unflushed.store(true, Ordering::Relaxed);
+        copy.take_name(how.existing).map(drop)
+    }
+
     /// Makes sure that every copy is found after a power cut.
     pub(super) fn settle(&self) -> Result<(), FsError> {
+        self.flush_short()?;
         for folder in self.folders() {
             if matches!(fs::look(folder)?, Entry::Folder(_)) {
                 fs::sync_folder(folder)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush_short(&self) -> Result<(), FsError> {
+        let unflushed = self.unflushed.swap(false, Ordering::Relaxed);
+        let Some(volume) = self.volume.as_ref().filter(|_| unflushed) else {
+            return Ok(());
+        };
+        if volume.flush()? {
+            return Ok(());
+        }
+        for folder in self.folders() {
+            for found in fs::walk(folder) {
+                let found = found.map_err(|bad| {
+                    FsError::from_io("list", &bad.path, std::io::Error::other(bad.why))
+                })?;
+                fs::sync_file(&found.path.below(folder))?;
             }
         }
         Ok(())

@@ -1,26 +1,21 @@
 //! Copies files and RefDisks: each source is read once, into everything that is made of it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    path::PathBuf,
-    sync::{Mutex, PoisonError},
-};
+use std::{collections::HashMap, path::PathBuf};
 
 use rayon::prelude::*;
 
 use super::{
     UnpackError,
+    finish::Finisher,
     job::{Job, Target},
     known::Known,
-    memory::RunLog,
     places::Places,
     refdisks::{Shelf, parent_file},
 };
 use crate::{
-    base::{ContentId, RelPath, Run},
-    fs,
+    base::{ContentId, Run},
     manifest::{Manifest, RefDisk},
-    plan::{FileRecord, FileSource, FileStep, Link, RefDiskAction, UnpackPlan},
+    plan::{FileSource, FileStep, Link, RefDiskAction, UnpackPlan},
 };
 
 /// Everything that the workers share.
@@ -33,44 +28,26 @@ pub(super) struct Workshop<'a> {
     pub(super) known: &'a Known,
     /// The destination's store; absent where everything is copied.
     pub(super) shelf: Option<&'a Shelf>,
-    pub(super) log: &'a RunLog,
+    pub(super) finisher: &'a Finisher<'a>,
     pub(super) run: &'a Run<'a>,
 }
 
-/// Carries out what a plan says of files and RefDisks; returns what is to be remembered of the
-/// files that were written.
-pub(super) fn carry_out(shop: &Workshop<'_>) -> Result<BTreeMap<RelPath, FileRecord>, UnpackError> {
+/// Carries out what a plan says of files and RefDisks.
+pub(super) fn carry_out(shop: &Workshop<'_>) -> Result<(), UnpackError> {
     let mut jobs = jobs(shop);
     // The biggest first, so that no worker is left alone with it at the end.
     jobs.sort_by_key(|job| std::cmp::Reverse(job.length));
     let bytes = jobs.iter().map(Job::to_read).fold(0, u64::saturating_add);
     shop.run.progress.begin("copying", jobs.len() as u64, bytes);
-    let records = Mutex::new(BTreeMap::new());
     let done = jobs
         .par_iter()
         .try_for_each(|job| -> Result<(), UnpackError> {
             shop.run.go_on()?;
             shop.run.progress.file(&job.shown);
-            let written = job.carry_out(shop)?;
-            let mut records = records.lock().unwrap_or_else(PoisonError::into_inner);
-            records.extend(
-                written
-                    .into_iter()
-                    .map(|record| (record.path.clone(), record)),
-            );
-            Ok(())
+            job.carry_out(shop)
         });
     shop.run.progress.end();
-    done?;
-    let records: BTreeMap<RelPath, FileRecord> =
-        records.into_inner().unwrap_or_else(PoisonError::into_inner);
-    // Once for all that came into a folder, and before anything says that the lab is there.
-    let folders: BTreeSet<_> = records.keys().map(RelPath::folder).collect();
-    for folder in folders {
-        let top = || shop.places.dest.clone();
-        fs::sync_folder(&folder.map_or_else(top, |folder| shop.places.file(&folder)))?;
-    }
-    Ok(records)
+    done
 }
 
 fn jobs<'a>(shop: &Workshop<'a>) -> Vec<Job<'a>> {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{UnpackError, files::Workshop, memory::Intent};
+use super::{UnpackError, files::Workshop, finish::Whole};
 use crate::{
     base::{Attributes, ContentId, Patch, Patched, ReadAt},
     formats::{self, FormatError, ParentPaths},
@@ -10,7 +10,7 @@ use crate::{
         self, ContentHasher, Existing, Finish, FsError, PatchedHasher, Sink, SourceFile, Stamp,
         TempFile,
     },
-    plan::{FileRecord, FileSource, FileStep, RefDiskStep, Seen},
+    plan::{FileSource, FileStep, RefDiskStep, Seen},
 };
 
 /// So many files are open for writing at once, for each worker.
@@ -64,22 +64,21 @@ impl<'a> Job<'a> {
         }
     }
 
-    pub(super) fn carry_out(&self, shop: &Workshop<'_>) -> Result<Vec<FileRecord>, UnpackError> {
+    pub(super) fn carry_out(&self, shop: &Workshop<'a>) -> Result<(), UnpackError> {
         let source = SourceFile::open(&self.source, shop.run.meter)?;
         let makings: Vec<_> = self
             .targets
             .iter()
             .map(|target| self.making(*target, &source, shop))
             .collect::<Result<_, _>>()?;
-        let mut records = Vec::new();
         for makings in makings.chunks(OPEN) {
-            records.extend(self.copy(&source, makings, shop)?);
+            self.copy(&source, makings, shop)?;
         }
         for step in &self.clones {
             shop.run.go_on()?;
-            records.extend(self.clone(&source, step, shop)?);
+            self.clone(&source, step, shop)?;
         }
-        Ok(records)
+        Ok(())
     }
 
     fn making(
@@ -125,9 +124,9 @@ impl<'a> Job<'a> {
     fn copy(
         &self,
         source: &SourceFile,
-        makings: &[Making<'_>],
-        shop: &Workshop<'_>,
-    ) -> Result<Vec<FileRecord>, UnpackError> {
+        makings: &[Making<'a>],
+        shop: &Workshop<'a>,
+    ) -> Result<(), UnpackError> {
         let mut temps = Vec::with_capacity(makings.len());
         for making in makings {
             temps.push(Temp::beside(&making.path, source, shop)?);
@@ -142,13 +141,11 @@ impl<'a> Job<'a> {
         } else {
             self.pour(source, makings, &mut temps, shop)?
         };
-        let mut records = Vec::new();
-        for ((making, temp), written) in makings.iter().zip(temps).zip(digests) {
-            let mut file = temp.file;
-            file.apply(&making.patch)?;
-            records.extend(making.finish(file, written, self.length, shop)?);
+        for ((making, mut temp), written) in makings.iter().zip(temps).zip(digests) {
+            temp.file.apply(&making.patch)?;
+            making.finish(temp, written, self.length, shop)?;
         }
-        Ok(records)
+        Ok(())
     }
 
     /// Tells whether the source is the file that had this digest, unchanged since.
@@ -216,9 +213,9 @@ impl<'a> Job<'a> {
     fn clone(
         &self,
         source: &SourceFile,
-        step: &FileStep,
-        shop: &Workshop<'_>,
-    ) -> Result<Vec<FileRecord>, UnpackError> {
+        step: &'a FileStep,
+        shop: &Workshop<'a>,
+    ) -> Result<(), UnpackError> {
         let in_store = self.in_store.as_deref().unwrap_or(&self.source);
         let stored = SourceFile::open(in_store, shop.run.meter)?;
         let making = self.making(Target::File(step), source, shop)?;
@@ -233,11 +230,15 @@ impl<'a> Job<'a> {
         let no_clone = || UnpackError::NoClone {
             path: in_store.to_owned(),
         };
-        let mut temp = temp.ok_or_else(no_clone)?;
-        let written = patch.is_empty().then_some(self.digest);
-        temp.apply(&patch)?;
-        let record = finish_file(step, temp, written, making.length(self.length), shop)?;
-        Ok(vec![record])
+        let mut file = temp.ok_or_else(no_clone)?;
+        file.apply(&patch)?;
+        shop.finisher.take(Whole {
+            step,
+            file,
+            cloned: true,
+            written: patch.is_empty().then_some(self.digest),
+            length: making.length(self.length),
+        })
     }
 
     /// Returns the change that takes back what naming the parent changed in the store's copy.
@@ -299,7 +300,7 @@ impl<'a> Target<'a> {
     }
 }
 
-impl Making<'_> {
+impl<'a> Making<'a> {
     fn hashers(&self, source: &SourceFile) -> Hashers<'_> {
         let hasher = |patch| PatchedHasher::new(patch, source.len());
         Hashers {
@@ -324,55 +325,22 @@ impl Making<'_> {
 
     fn finish(
         &self,
-        temp: TempFile,
+        Temp { file, cloned }: Temp,
         written: Option<ContentId>,
         source_len: u64,
-        shop: &Workshop<'_>,
-    ) -> Result<Option<FileRecord>, UnpackError> {
+        shop: &Workshop<'a>,
+    ) -> Result<(), UnpackError> {
         match self.target {
-            Target::File(step) => {
-                let length = self.length(source_len);
-                finish_file(step, temp, written, length, shop).map(Some)
-            }
-            Target::RefDisk(step) => finish_ref_disk(step, temp, shop).map(|()| None),
+            Target::File(step) => shop.finisher.take(Whole {
+                step,
+                file,
+                cloned,
+                written,
+                length: self.length(source_len),
+            }),
+            Target::RefDisk(step) => finish_ref_disk(step, file, shop),
         }
     }
-}
-
-fn finish_file(
-    step: &FileStep,
-    temp: TempFile,
-    written: Option<ContentId>,
-    length: u64,
-    shop: &Workshop<'_>,
-) -> Result<FileRecord, UnpackError> {
-    shop.log.intend(Intent {
-        path: step.path.clone(),
-        packed: step.packed,
-        written,
-        length,
-        modified: step.modified,
-        parent: step.parent.clone(),
-    })?;
-    let existing = if step.action.replaces() {
-        Existing::Replace
-    } else {
-        Existing::Refuse
-    };
-    let stamp = temp.finish_unlisted(&Finish {
-        modified: step.modified,
-        attributes: step.attributes,
-        existing,
-    })?;
-    let record = FileRecord {
-        path: step.path.clone(),
-        packed: step.packed,
-        written,
-        seen: Seen::new(&stamp, step.vhdx),
-        parent: step.parent.clone(),
-    };
-    shop.log.wrote(&record)?;
-    Ok(record)
 }
 
 fn finish_ref_disk(

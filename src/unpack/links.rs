@@ -94,24 +94,35 @@ pub(super) fn carry_out(
     run: &Run<'_>,
 ) -> Result<Vec<LinkRecord>, UnpackError> {
     let targets = LinkTargets::of(places, plan);
-    let mut records = Vec::new();
-    for step in &plan.links {
+    let standing = plan
+        .links
+        .iter()
+        .filter(|step| step.action != LinkAction::LeaveUsed);
+    let steps: Vec<_> = standing.collect();
+    let records = steps
+        .iter()
+        .map(|step| targets.record(step))
+        .collect::<Result<Vec<_>, _>>()?;
+    let of = |action| {
+        let both = steps.iter().zip(&records);
+        both.filter(move |(step, _)| step.action == action)
+    };
+    if let Some(log) = log {
+        // Where nothing stands yet, nothing is forgotten by taking down all of them beforehand.
+        log.linked(of(LinkAction::Make).map(|(_, record)| record))?;
+    }
+    for (step, _) in of(LinkAction::Make) {
+        run.go_on()?;
+        targets.make(step, &places.file(&step.path))?;
+    }
+    for (step, record) in of(LinkAction::Replace) {
         run.go_on()?;
         let path = places.file(&step.path);
-        match step.action {
-            LinkAction::LeaveUsed => continue,
-            LinkAction::Keep => {}
-            LinkAction::Replace => {
-                fs::remove_file(&path)?;
-                targets.make(step, &path)?;
-            }
-            LinkAction::Make => targets.make(step, &path)?,
+        fs::remove_file(&path)?;
+        targets.make(step, &path)?;
+        if let Some(log) = log {
+            log.linked(std::iter::once(record))?;
         }
-        let record = targets.record(step)?;
-        if let (true, Some(log)) = (step.action.makes(), log) {
-            log.linked(&record)?;
-        }
-        records.push(record);
     }
     Ok(records)
 }

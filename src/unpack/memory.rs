@@ -170,10 +170,14 @@ impl RunLog {
         Ok(run)
     }
 
-    /// To be called before the file gets its name: without this, nobody would know after a power
-    /// cut that labpack wrote it.
-    pub(super) fn intend(&self, intent: Intent) -> Result<(), UnpackError> {
-        Ok(self.log.append(&Line::Intent(intent).to_bytes())?)
+    /// To be called before files get their names: without this, nobody would know after a power
+    /// cut that labpack wrote them.
+    pub(super) fn intend(&self, files: impl Iterator<Item = Intent>) -> Result<(), UnpackError> {
+        for intent in files {
+            let line = Line::Intent(intent).to_bytes();
+            self.log.append_unflushed(&line)?;
+        }
+        Ok(self.log.flush()?)
     }
 
     /// Should a power cut take this, what was intended tells of the file, at the price of reading
@@ -184,8 +188,20 @@ impl RunLog {
             .append_unflushed(&Line::File(file.clone()).to_bytes())?)
     }
 
-    pub(super) fn linked(&self, link: &LinkRecord) -> Result<(), UnpackError> {
-        Ok(self.log.append(&Line::Link(link.clone()).to_bytes())?)
+    /// Takes down links.
+    pub(super) fn linked<'a>(
+        &self,
+        links: impl Iterator<Item = &'a LinkRecord>,
+    ) -> Result<(), UnpackError> {
+        let mut links = links.peekable();
+        if links.peek().is_none() {
+            return Ok(());
+        }
+        for link in links {
+            let line = Line::Link(link.clone()).to_bytes();
+            self.log.append_unflushed(&line)?;
+        }
+        Ok(self.log.flush()?)
     }
 
     /// Removes the log, once the receipt says it all.

@@ -3,8 +3,8 @@
 //! First everything that could go wrong is asked (`preflight`): the pack is held against its
 //! manifest, the destination against the receipt of the last run (`memory`, `probe`), the ways of
 //! linking are tried (`ways`). What comes out is a plan, which `--dry-run` shows. Then files and
-//! RefDisks are copied, each source read once (`files`, `job`), links are made (`links`), the
-//! receipt and `import-vms.ps1` are written, and every chain is followed where it is now.
+//! RefDisks are copied, each source read once (`files`, `job`), flushed and named (`finish`), links
+//! are made (`links`), the receipt and `import-vms.ps1` are written, and every chain is followed where it is now.
 //!
 //! A run that was interrupted is gone on with: each finished file is in the log beside the receipt.
 //! A file that was used since it was written is left alone, unless it is to be put back; what
@@ -12,6 +12,7 @@
 
 mod error;
 mod files;
+mod finish;
 mod import_script;
 mod job;
 mod known;

@@ -8,6 +8,7 @@ use std::{
 use super::{
     Counts, Outcome, Request, UnpackError,
     files::{self, Workshop},
+    finish::{Finisher, flush_folders},
     import_script,
     known::Known,
     links,
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     base::{RelPath, Run},
     export::examine,
-    fs::{self, Entry},
+    fs::{self, Entry, VolumeFlush},
     manifest::Manifest,
     plan::{FileRecord, LinkRecord, Receipt, UnpackPlan},
     report::{Code, Finding, Findings},
@@ -86,9 +87,11 @@ impl Work<'_> {
             let script = self.take_down(&ready.plan, &mut findings)?;
             return self.finish(&ready.plan, ready.why, findings, script);
         }
+        let volume = VolumeFlush::of(&self.scene.places.dest)?;
         self.prepare(&ready.plan)?;
         let log = RunLog::begin(&self.scene.places.dest, ready.plan.link)?;
-        let (plan, why) = self.copy_and_link(ready, &log)?;
+        let (plan, why) = self.copy_and_link(ready, &log, volume.as_ref())?;
+        self.flush_folders(&plan, volume.as_ref())?;
         self.set_folder_times(&plan)?;
         let script = self.take_down(&plan, &mut findings)?;
         log.close()?;
@@ -109,6 +112,7 @@ impl Work<'_> {
         &mut self,
         ready: Ready,
         log: &RunLog,
+        volume: Option<&VolumeFlush>,
     ) -> Result<(UnpackPlan, String), UnpackError> {
         let Scene {
             places,
@@ -130,6 +134,7 @@ impl Work<'_> {
             None
         };
         let known = Known::of(places, manifest, run);
+        let finisher = Finisher::new(log, volume);
         let shop = Workshop {
             places,
             manifest,
@@ -137,10 +142,11 @@ impl Work<'_> {
             names: &names,
             known: &known,
             shelf: shelf.as_ref(),
-            log,
+            finisher: &finisher,
             run,
         };
-        let written = files::carry_out(&shop)?;
+        files::carry_out(&shop)?;
+        let written = finisher.close()?;
         let made = links::carry_out(&plan, places, Some(log), run)?;
         if let Some(shelf) = &shelf {
             shelf.register_use(places, &plan, run)?;
@@ -152,9 +158,22 @@ impl Work<'_> {
     /// Makes the folders, and removes temporary files that an interrupted run left.
     fn prepare(&self, plan: &UnpackPlan) -> Result<(), UnpackError> {
         for folder in probe::folders(plan) {
-            fs::create_dir_all(&self.scene.places.file(&folder))?;
+            fs::create_dir_all_unlisted(&self.scene.places.file(&folder))?;
         }
         self.clear_temps(plan)
+    }
+
+    /// Makes sure that everything is found after a power cut, before anything says that the lab is
+    /// there.
+    fn flush_folders(
+        &self,
+        plan: &UnpackPlan,
+        volume: Option<&VolumeFlush>,
+    ) -> Result<(), UnpackError> {
+        let places = self.scene.places;
+        let folders = probe::folders(plan);
+        let below = folders.iter().map(|folder| places.file(folder));
+        flush_folders(below.chain([places.dest.clone()]), volume)
     }
 
     /// Removes temporary files that an interrupted run left, or one that could not remove them.

@@ -211,6 +211,7 @@ impl Disk {
                 }
             }
             StepKind::FlushFolder => state.flush(&path),
+            StepKind::FlushVolume => state.flush_all()?,
             _ => {}
         }
         Ok(())
@@ -320,6 +321,18 @@ impl State {
                 }
             }
         }
+    }
+
+    /// A flushed volume: everything lasts.
+    fn flush_all(&mut self) -> io::Result<()> {
+        for (path, node) in &self.now {
+            if let Node::File(number) = node {
+                self.files.insert(*number, Lasting::of(path)?);
+            }
+        }
+        self.lasting = self.now.clone();
+        self.pending.clear();
+        Ok(())
     }
 
     /// The names that are there afterwards.

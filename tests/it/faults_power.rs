@@ -3,12 +3,15 @@
 
 use labpack::{
     formats::DiskFormat::{Vhd, Vhdx},
+    fs::VolumeFlush,
     unpack::LinkMode,
 };
+use tempfile::TempDir;
 
 use crate::{
     faults::{Deed, Trial, in_one_thread, rounds, scratch, seed},
     faults_disk::{Disk, Loss},
+    support::volume::Mounted,
 };
 
 /// States that are made of each stop.
@@ -16,6 +19,10 @@ const STATES: u64 = 2;
 
 /// Cuts the power before every step of a deed, or one in `every`, and after its last one.
 fn cut_everywhere(deed: Trial, every: u64) {
+    cut_everywhere_in(&scratch, deed, every);
+}
+
+fn cut_everywhere_in(place: &dyn Fn() -> TempDir, deed: Trial, every: u64) {
     let every = if rounds(0) > 0 { 1 } else { every };
     let (mut stops, mut states) = (0, 0);
     let mut last = 1;
@@ -29,7 +36,7 @@ fn cut_everywhere(deed: Trial, every: u64) {
                     seed: seed() + last * 1_000_003 + state * 7919,
                 },
             };
-            came_through = cut(deed, last, loss);
+            came_through = cut(place(), deed, last, loss);
             states += 1;
         }
         stops += 1;
@@ -43,12 +50,11 @@ fn cut_everywhere(deed: Trial, every: u64) {
 }
 
 /// Tells whether the deed was done before its `last` step came.
-fn cut(deed: Trial, last: u64, loss: Loss) -> bool {
+fn cut(folder: TempDir, deed: Trial, last: u64, loss: Loss) -> bool {
     let when = format!(
         "{deed:?}, power cut at step {last}, {loss:?} (LABPACK_TEST_SEED={})",
         seed()
     );
-    let folder = scratch();
     let (root, vault) = (folder.path().join("disk"), folder.path().join("vault"));
     std::fs::create_dir(&root).unwrap();
     in_one_thread(|| deed.prepare(&root));
@@ -83,6 +89,22 @@ fn an_unpack_goes_on_when_the_power_went() {
     cut_everywhere(Deed::Unpack(LinkMode::Hardlink).on(Vhd), 1);
     cut_everywhere(Deed::Unpack(LinkMode::Symlink).on(Vhd), 3);
     cut_everywhere(Deed::Unpack(LinkMode::Relocate).on(Vhd), 3);
+}
+
+/// On Btrfs: a folder in memory is not flushed as a whole.
+#[test]
+fn a_pack_and_an_unpack_go_on_when_the_power_went_where_files_are_flushed_together() {
+    let Some(volume) = Mounted::btrfs() else {
+        return;
+    };
+    let there = || tempfile::tempdir_in(volume.path()).unwrap();
+    if VolumeFlush::of(&volume.path()).unwrap().is_none() {
+        println!("skipped: no volume is flushed as a whole here");
+        return;
+    }
+    cut_everywhere_in(&there, Deed::PackToOutput.on(Vhd), 1);
+    cut_everywhere_in(&there, Deed::Unpack(LinkMode::Copy).on(Vhd), 1);
+    cut_everywhere_in(&there, Deed::Unpack(LinkMode::Hardlink).on(Vhd), 1);
 }
 
 #[test]
