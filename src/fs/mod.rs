@@ -3,11 +3,11 @@
 //! Everything that touches the disk is here, so that it can be counted, interrupted and made to
 //! fail by a test; what a disk *means* is left to others.
 //!
-//! * Reading: [`SourceFile`] holds a file open and notices when it changes; [`stream`] reads it
-//!   once into every [`Sink`]: [`ContentHasher`], [`PatchedHasher`], [`CanonicalHasher`],
-//!   [`MaskCapture`], and [`TempFile`], which is how a file is copied. [`stream_alike`] reads files
-//!   abreast that are most likely one. Headers and tables, which are asked for in many small
-//!   pieces, are read through [`ReadAhead`].
+//! * Reading: [`SourceFile`] holds a file open and notices when it changes; [`content_id`] reads it
+//!   once for its digest, [`content_ids`] several abreast that are most likely one. [`stream`] reads
+//!   it once into every [`Sink`]: [`ContentHasher`], [`PatchedHasher`], [`CanonicalHasher`],
+//!   [`MaskCapture`], and [`TempFile`], which is how a file is copied. Headers and tables, which are
+//!   asked for in many small pieces, are read through [`ReadAhead`].
 //! * Writing: [`TempFile`] stands under a temporary name until it is whole, flushed and renamed;
 //!   [`patch_in_place`] changes a file in stages. Small deeds are functions: [`rename_new`],
 //!   [`remove_file`], [`create_dir_all`], [`hard_link`] …; [`LineLog`] takes down what is done.
@@ -24,11 +24,12 @@
     reason = "this is the place where std::fs belongs"
 )]
 
-mod alike;
 mod append;
+mod content;
 mod deeds;
 mod error;
 mod fence;
+mod in_order;
 mod links;
 mod lock;
 mod look;
@@ -46,6 +47,7 @@ mod syncfs;
 #[cfg(target_os = "linux")]
 mod syncfs;
 mod temp;
+mod tree;
 mod vm_access;
 mod volume;
 mod volume_flush;
@@ -64,8 +66,8 @@ use windows as system;
 #[cfg(test)]
 mod tests;
 
-pub use alike::stream_alike;
 pub use append::LineLog;
+pub use content::{content_id, content_ids};
 pub use deeds::{
     create_dir_all, create_dir_all_unlisted, patch_in_place, remove_empty_folder, remove_file,
     rename_new, rename_over, rename_over_unlisted, set_folder_time, set_times_and_attributes,

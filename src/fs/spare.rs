@@ -1,13 +1,15 @@
 //! Reading and hashing with the cores that no other file keeps busy.
 //!
 //! Files are read side by side, each in a thread of its own. While they are few, as when one huge
-//! file is left, the other cores help: one reads the next chunk while the rest hash the last.
+//! file is left, the other cores help: each takes the next piece of work that can be done in any
+//! order. Where a file has to stream in order, one reads the next chunk while the rest hash the
+//! last.
 
 use std::{
     num::NonZero,
     panic::resume_unwind,
     sync::{
-        LazyLock,
+        LazyLock, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     thread,
@@ -21,7 +23,7 @@ const FEW: usize = 4;
 const LONG: u64 = 8 << 20;
 /// Fewer bytes are hashed sooner than another thread has woken.
 const WORTH_IT: u64 = 256 << 10;
-const ZEROS_LEN: u64 = 4 << 20;
+pub(super) const ZEROS_LEN: u64 = 4 << 20;
 /// Takes no room in the program, and next to none in memory.
 static ZEROS: [u8; ZEROS_LEN as usize] = [0; ZEROS_LEN as usize];
 
@@ -65,11 +67,54 @@ pub(super) fn streaming<T: Send>(len: u64, work: impl FnOnce() -> T + Send) -> T
     done.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
+/// How many threads may help with a file of `len` bytes: none, where no core is without a file.
+fn idle(len: u64) -> usize {
+    // The one that asks streams.
+    let streaming = STREAMING.load(Relaxed).max(1);
+    if len < LONG || streaming > FEW {
+        return 0;
+    }
+    CORES.saturating_sub(streaming).div_ceil(streaming)
+}
+
 /// Who helps with a chunk of a file of `len` bytes: nobody, where no core is without a file.
 pub(super) fn helpers(len: u64) -> Option<&'static ThreadPool> {
-    let streaming = STREAMING.load(Relaxed);
-    let idle = len >= LONG && streaming <= FEW && streaming < *CORES;
-    HELPERS.as_ref().filter(|_| idle)
+    HELPERS.as_ref().filter(|_| idle(len) > 0)
+}
+
+/// Does the jobs of a file of `len` bytes in this thread and in those of helpers: each takes the
+/// next once it is done with one, and has a tool of its own. Ends with the first error.
+pub(super) fn share<J, T: Default + Send, E: Send>(
+    len: u64,
+    jobs: impl Iterator<Item = J> + Send,
+    tools: &mut Vec<T>,
+    work: impl Fn(&mut T, J) -> Result<(), E> + Sync,
+) -> Result<(), E> {
+    let left = Mutex::new(Ok(jobs));
+    let lock = || left.lock().unwrap_or_else(PoisonError::into_inner);
+    let next = || lock().as_mut().ok().and_then(Iterator::next);
+    let serve = |tool: &mut T| {
+        while let Some(job) = next() {
+            if let Err(error) = work(tool, job) {
+                *lock() = Err(error);
+            }
+        }
+    };
+    let helpers = idle(len);
+    tools.resize_with(tools.len().max(1 + helpers), T::default);
+    let (own, others) = tools.split_at_mut(1);
+    match HELPERS.as_ref().filter(|_| helpers > 0) {
+        None => own.iter_mut().for_each(serve),
+        Some(pool) => pool.in_place_scope(|scope| {
+            let serve = &serve;
+            for tool in &mut others[..helpers] {
+                scope.spawn(move |_| serve(tool));
+            }
+            own.iter_mut().for_each(serve);
+        }),
+    }
+    let left = left.into_inner().unwrap_or_else(PoisonError::into_inner);
+    left.map(drop)
 }
 
 /// Tells whether this is one of the helpers.
@@ -81,18 +126,6 @@ fn is_helper() -> bool {
 /// Tells whether this is one of the helpers, and `len` bytes are worth another.
 fn shares(len: u64) -> bool {
     len >= WORTH_IT && is_helper()
-}
-
-/// Does both, among helpers side by side.
-pub(super) fn both<A: Send, B: Send>(
-    one: impl FnOnce() -> A + Send,
-    other: impl FnOnce() -> B + Send,
-) -> (A, B) {
-    if is_helper() {
-        rayon::join(one, other)
-    } else {
-        (one(), other())
-    }
 }
 
 /// Does the same with each item, among helpers side by side.
@@ -129,14 +162,19 @@ pub(super) fn update_zeros(hasher: &mut blake3::Hasher, len: u64) {
     }
 }
 
+/// As many zeros; [`ZEROS_LEN`] of them at most.
+pub(super) fn zeros_of(len: u64) -> &'static [u8] {
+    // No longer than the zeros that there are.
+    &ZEROS[..len.min(ZEROS_LEN) as usize]
+}
+
 /// Cuts `len` zeros into pieces of at most `most`.
 fn zeros(len: u64, most: u64) -> impl Iterator<Item = &'static [u8]> {
     let mut left = len;
     std::iter::from_fn(move || {
-        let piece = left.min(most).min(ZEROS_LEN);
-        left -= piece;
-        // No longer than the zeros that there are.
-        Some(&ZEROS[..piece as usize]).filter(|piece| !piece.is_empty())
+        let piece = zeros_of(left.min(most));
+        left -= piece.len() as u64;
+        Some(piece).filter(|piece| !piece.is_empty())
     })
 }
 
@@ -162,6 +200,31 @@ mod tests {
             HELPERS.as_ref().unwrap().install(&mut hash);
             assert_eq!(hasher.finalize(), blake3::hash(&whole));
         }
+    }
+
+    #[test]
+    fn jobs_are_begun_in_order_each_once_and_none_after_an_error() {
+        let served = |until: usize| {
+            let (begun, mut tools) = (Mutex::new(Vec::new()), Vec::new());
+            // The lock is held until the job has begun, as if taking it were one step.
+            let jobs = (0..500).inspect(|&job| begun.lock().unwrap().push(job));
+            let done = streaming(LONG, || {
+                share(LONG, jobs, &mut tools, |mine: &mut Vec<_>, job| {
+                    mine.push(job);
+                    if job < until { Ok(()) } else { Err(job) }
+                })
+            });
+            let mut done_by_all = tools.concat();
+            done_by_all.sort_unstable();
+            let begun = begun.into_inner().unwrap();
+            assert_eq!(begun, (0..done_by_all.len()).collect::<Vec<_>>());
+            assert_eq!(done_by_all, begun);
+            (done, begun.len())
+        };
+        assert_eq!(served(500), (Ok(()), 500));
+        let (done, begun) = served(100);
+        assert!(done.unwrap_err() >= 100);
+        assert!((101..=100 + *CORES).contains(&begun), "{begun}");
     }
 
     #[test]

@@ -41,23 +41,13 @@ pub fn stream(
     sinks: &mut [&mut dyn Sink],
     run: &Run<'_>,
 ) -> Result<(), FsError> {
-    stream_from(source, 0, sinks, run)
-}
-
-/// As [`stream`], from the middle of the file on.
-pub(super) fn stream_from(
-    source: &SourceFile,
-    start: u64,
-    sinks: &mut [&mut dyn Sink],
-    run: &Run<'_>,
-) -> Result<(), FsError> {
     let mut pump = Pump {
         source,
         sinks,
         run,
         buffers: Default::default(),
     };
-    spare::streaming(source.opened().len, || pump.run(start))?;
+    spare::streaming(source.opened().len, || pump.run())?;
     source.check_unchanged()
 }
 
@@ -70,7 +60,8 @@ struct Pump<'a, 'b> {
 }
 
 impl Pump<'_, '_> {
-    fn run(&mut self, mut at: u64) -> Result<(), FsError> {
+    fn run(&mut self) -> Result<(), FsError> {
+        let mut at = 0;
         let len = self.source.opened().len;
         while at < len {
             let (start, end) = self.source.next_data(at, len)?;
@@ -144,7 +135,7 @@ impl Pump<'_, '_> {
 }
 
 /// Reads a piece, offset and length, of the file.
-pub(super) fn read_piece(
+fn read_piece(
     buffer: &mut Vec<u8>,
     (at, len): (u64, u64),
     source: &SourceFile,
@@ -164,7 +155,7 @@ impl SourceFile {
             .map_err(FsError::when("find the holes of", self.path()))
     }
 
-    fn read_content(&self, bytes: &mut [u8], at: u64) -> Result<(), FsError> {
+    pub(super) fn read_content(&self, bytes: &mut [u8], at: u64) -> Result<(), FsError> {
         let read = seam::before_reading(self.path())
             .and_then(|()| system::read_exact_at(&self.file, bytes, at));
         read.map_err(|error| {
@@ -176,7 +167,7 @@ impl SourceFile {
         })
     }
 
-    fn failed(&self, error: io::Error) -> FsError {
+    pub(super) fn failed(&self, error: io::Error) -> FsError {
         FsError::from_io("copy or hash", self.path(), error)
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     formats::{CanonicalForm, ParentPaths, canonical_form, relink, store_form},
     fs::{
         CanonicalHasher, ContentHasher, FsError, MaskCapture, PatchedHasher, Sink, SourceFile,
-        TempFile, stream, stream_alike,
+        TempFile, content_ids, stream,
     },
     plan::{
         Digest, Identity, Lab, LabFile, Masked, Origin, Planner, Remembered, RememberedForm, Seen,
@@ -316,9 +316,9 @@ impl Reader<'_> {
             (self.make(file, source, ask, copy.as_mut())?, Vec::new())
         } else {
             let copy = copy.as_mut().filter(|(_, cloned)| !cloned);
-            let copy = copy.map(|(copy, _)| copy);
-            let mut digests = stream_alike(source, others, copy, self.run)?;
-            (Digest::of(digests.remove(0)), digests)
+            let copy = copy.map(|(copy, _)| copy as &mut dyn Sink);
+            let (content, digests) = content_ids(source, others, copy, self.run)?;
+            (Digest::of(content), digests)
         };
         let read = Read {
             digest,
@@ -547,35 +547,32 @@ fn digest(
     copy: Option<&mut TempFile>,
     run: &Run<'_>,
 ) -> Result<Digest, PackError> {
-    let mut content = ContentHasher::new();
-    let mut canonical = ask.map(|ask| CanonicalHasher::new(&ask.form));
-    let mut masked = ask.map(|ask| MaskCapture::new(&ask.form, MASK_LIMIT));
-    let mut stored = ask.map(|ask| PatchedHasher::new(&ask.patch, source.len()));
-    {
-        let mut sinks: Vec<&mut dyn Sink> = vec![&mut content];
-        sinks.extend(canonical.as_mut().map(|sink| sink as &mut dyn Sink));
-        sinks.extend(masked.as_mut().map(|sink| sink as &mut dyn Sink));
-        sinks.extend(stored.as_mut().map(|sink| sink as &mut dyn Sink));
-        sinks.extend(copy.map(|sink| sink as &mut dyn Sink));
-        stream(source, &mut sinks, run)?;
-    }
-    let pieces = masked.and_then(MaskCapture::finish);
-    let identity = match (ask, canonical, pieces, stored) {
-        (Some(ask), Some(canonical), Some(pieces), Some(stored)) => Some(Box::new(Identity {
-            canonical: canonical.finish(),
-            masked: Masked {
-                ranges: ask.form.masks.clone(),
-                pieces,
-            },
-            store_form: StoreForm {
-                id: stored.finish(),
-                patch: ask.patch.clone(),
-            },
-        })),
-        _ => None,
+    let Some(ask) = ask else {
+        let copy = copy.map(|copy| copy as &mut dyn Sink);
+        let (content, _) = content_ids(source, &[], copy, run)?;
+        return Ok(Digest::of(content));
     };
+    let mut content = ContentHasher::new();
+    let mut canonical = CanonicalHasher::new(&ask.form);
+    let mut masked = MaskCapture::new(&ask.form, MASK_LIMIT);
+    let mut stored = PatchedHasher::new(&ask.patch, source.len());
+    let mut sinks: Vec<&mut dyn Sink> =
+        vec![&mut content, &mut canonical, &mut masked, &mut stored];
+    sinks.extend(copy.map(|sink| sink as &mut dyn Sink));
+    stream(source, &mut sinks, run)?;
+    let identity = masked.finish().map(|pieces| Identity {
+        canonical: canonical.finish(),
+        masked: Masked {
+            ranges: ask.form.masks.clone(),
+            pieces,
+        },
+        store_form: StoreForm {
+            id: stored.finish(),
+            patch: ask.patch.clone(),
+        },
+    });
     Ok(Digest {
         content: content.finish(),
-        identity,
+        identity: identity.map(Box::new),
     })
 }

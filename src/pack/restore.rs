@@ -25,8 +25,8 @@ use super::{
 use crate::{
     base::{ContentId, FileTime, Patch, RelPath, Run},
     fs::{
-        self, ContentHasher, Entry, Existing, Finish, FolderLock, PatchedHasher, Sink, SourceFile,
-        TempFile, stream,
+        self, Entry, Existing, Finish, FolderLock, PatchedHasher, Sink, SourceFile, TempFile,
+        content_id, stream,
     },
     manifest::{Manifest, PackedFile, Place, RefDisk, StorePlace},
     report::{Code, Finding, Findings},
@@ -235,9 +235,7 @@ impl<'a> Job<'a> {
             Entry::Missing => Ok(State::Missing),
             Entry::File(stamp) if stamp.len == file.length => {
                 let source = SourceFile::open(&path, self.run.meter)?;
-                let mut hasher = ContentHasher::new();
-                stream(&source, &mut [&mut hasher], self.run)?;
-                let right = hasher.finish() == file.digest;
+                let right = content_id(&source, self.run)? == file.digest;
                 Ok(if right { State::Right } else { State::Foreign })
             }
             _ => Ok(State::Foreign),

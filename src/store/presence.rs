@@ -3,7 +3,7 @@
 use crate::{
     base::{ContentId, Run},
     formats,
-    fs::{self, ContentHasher, PatchedHasher, SourceFile, Stamp},
+    fs::{self, PatchedHasher, SourceFile, Stamp},
 };
 
 use super::{Entry, Store, StoreError};
@@ -121,9 +121,7 @@ pub fn content_id(
     run: &Run<'_>,
 ) -> Result<ContentId, StoreError> {
     let Some(parent_file) = parent_file else {
-        let mut hasher = ContentHasher::new();
-        fs::stream(source, &mut [&mut hasher], run)?;
-        return Ok(hasher.finish());
+        return Ok(fs::content_id(source, run)?);
     };
     let form = formats::store_form(source, parent_file);
     let patch = form.map_err(|error| StoreError::Format {

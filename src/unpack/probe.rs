@@ -14,7 +14,7 @@ use super::{
 use crate::{
     base::{RelPath, Run},
     formats,
-    fs::{self, ContentHasher, Entry, SourceFile, Stamp},
+    fs::{self, Entry, SourceFile, Stamp},
     manifest::Manifest,
     plan::{
         FileRecord, FileStep, LinkKind, LinkRecord, LinkStep, Seen, Standing, UnpackPlan, vhdx_id,
@@ -182,9 +182,7 @@ fn is_intended(
         return Ok(true);
     };
     let source = SourceFile::open(path, run.meter)?;
-    let mut hasher = ContentHasher::new();
-    fs::stream(&source, &mut [&mut hasher], run)?;
-    Ok(hasher.finish() == written)
+    Ok(fs::content_id(&source, run)? == written)
 }
 
 /// Finds what stands in the way of folders: files, and links, through which nothing is written.
