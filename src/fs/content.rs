@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use super::{
-    FsError, Sink, SourceFile,
+    FsError, Sink, SourceFile, TempFile,
     in_order::InOrder,
     spare,
     stream::pieces,
@@ -40,6 +40,18 @@ pub fn content_id(source: &SourceFile, run: &Run<'_>) -> Result<ContentId, FsErr
 /// # Errors
 /// As [`content_id`], and what keeps `copy` from taking the bytes.
 pub fn content_ids(
+    first: &SourceFile,
+    others: &[SourceFile],
+    copy: Option<&mut TempFile>,
+    run: &Run<'_>,
+) -> Result<(ContentId, Vec<ContentId>), FsError> {
+    let copy = copy.map(|copy| copy as &mut dyn Sink);
+    read_abreast(first, others, copy, run)
+}
+
+/// `copy` does not ask [`spare`] for help: the thread that hands on a segment would, while it
+/// waits for others, take up a later one, and that waits for its turn.
+fn read_abreast(
     first: &SourceFile,
     others: &[SourceFile],
     copy: Option<&mut dyn Sink>,
@@ -424,7 +436,7 @@ mod tests {
             meter: &meter,
         };
         let source = SourceFile::open(path, &meter)?;
-        content_ids(&source, &[], Some(copy), &run).map(|(id, _)| id)
+        read_abreast(&source, &[], Some(copy), &run).map(|(id, _)| id)
     }
 
     /// A file that is long enough for helpers, with a hole that begins within a segment.

@@ -316,7 +316,7 @@ impl Reader<'_> {
             (self.make(file, source, ask, copy.as_mut())?, Vec::new())
         } else {
             let copy = copy.as_mut().filter(|(_, cloned)| !cloned);
-            let copy = copy.map(|(copy, _)| copy as &mut dyn Sink);
+            let copy = copy.map(|(copy, _)| copy);
             let (content, digests) = content_ids(source, others, copy, self.run)?;
             (Digest::of(content), digests)
         };
@@ -548,7 +548,6 @@ fn digest(
     run: &Run<'_>,
 ) -> Result<Digest, PackError> {
     let Some(ask) = ask else {
-        let copy = copy.map(|copy| copy as &mut dyn Sink);
         let (content, _) = content_ids(source, &[], copy, run)?;
         return Ok(Digest::of(content));
     };
