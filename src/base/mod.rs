@@ -19,6 +19,7 @@ pub use patch::{Patch, Payload, Write};
 pub use progress::{Cancelled, Progress, Run, Silent};
 pub use range::ByteRange;
 pub use read_at::{Patched, ReadAt};
+pub(crate) use rel_path::fold_letters;
 pub use rel_path::{BadRelPath, RelPath, fold_case};
 pub use size::VirtualSize;
 pub use time::FileTime;

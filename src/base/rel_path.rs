@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    cmp::Ordering,
     fmt,
     path::{Path, PathBuf},
     str::FromStr,
@@ -127,21 +128,35 @@ impl RelPath {
     pub fn folded(&self) -> String {
         fold_case(&self.0)
     }
+
+    /// Compares [`Self::folded`] with what [`fold_case`] makes of `other`, and makes neither.
+    #[must_use]
+    pub fn cmp_folded(&self, other: &str) -> Ordering {
+        fold_letters(&self.0).cmp(fold_letters(other))
+    }
 }
 
 /// Returns `name` as a case-insensitive file system compares it: upper case, letter by letter,
 /// as NTFS does it (no letter becomes two).
 #[must_use]
 pub fn fold_case(name: &str) -> String {
-    name.chars()
-        .map(|c| {
-            let mut upper = c.to_uppercase();
-            match (upper.next(), upper.next()) {
-                (Some(one), None) => one,
-                _ => c,
-            }
-        })
-        .collect()
+    fold_letters(name).collect()
+}
+
+/// The letters of what [`fold_case`] returns.
+pub(crate) fn fold_letters(name: &str) -> impl Iterator<Item = char> + '_ {
+    name.chars().map(fold_letter)
+}
+
+fn fold_letter(letter: char) -> char {
+    if letter.is_ascii() {
+        return letter.to_ascii_uppercase();
+    }
+    let mut upper = letter.to_uppercase();
+    match (upper.next(), upper.next()) {
+        (Some(one), None) => one,
+        _ => letter,
+    }
 }
 
 fn fault(path: &str) -> Option<&'static str> {
@@ -309,5 +324,12 @@ mod tests {
     #[test]
     fn case_folds_letter_by_letter() {
         assert_eq!(fold_case("straße Ünï"), "STRAßE ÜNÏ");
+        let paths = ["a/B", "A/b", "a", "A b/c", "straße", "STRAßE", "ünï", "z"];
+        for one in paths.map(|path| RelPath::new(path).unwrap()) {
+            for other in paths {
+                let expected = one.folded().cmp(&fold_case(other));
+                assert_eq!(one.cmp_folded(other), expected, "{one} {other}");
+            }
+        }
     }
 }

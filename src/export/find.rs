@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -11,7 +12,7 @@ use crate::{
     base::{IoMeter, RelPath, fold_case},
     chain::path::Place,
     formats::DiskInfo,
-    fs::{self, Stamp},
+    fs::{self, FileKey, Stamp},
     manifest::Sharing,
 };
 
@@ -23,12 +24,37 @@ pub(super) const MAX_HOPS: usize = 40;
 pub(super) struct File {
     /// From the top of its area.
     pub(super) path: RelPath,
+    pub(super) key: FileKey,
+    pub(super) origin: Origin,
+    /// Most of very many files are none.
+    pub(super) disk: Option<Box<DiskFile>>,
+}
+
+/// A file that is a disk.
+#[derive(Debug)]
+pub(super) struct DiskFile {
     /// Where it really is, if that is not where its path says.
     elsewhere: Option<PathBuf>,
     pub(super) stamp: Stamp,
-    pub(super) disk: Option<Result<Arc<DiskInfo>, DiskFault>>,
-    pub(super) blocks: Option<DiskFault>,
-    pub(super) origin: Origin,
+    pub(super) info: Result<Arc<DiskInfo>, Box<DiskFault>>,
+    pub(super) blocks: Option<Box<DiskFault>>,
+}
+
+impl File {
+    fn of(scanned: &ScannedFile, elsewhere: Option<PathBuf>, origin: Origin) -> Self {
+        let disk = scanned.disk.clone().map(|info| DiskFile {
+            elsewhere,
+            stamp: scanned.stamp,
+            info,
+            blocks: scanned.blocks.clone(),
+        });
+        Self {
+            path: scanned.path.clone(),
+            key: scanned.stamp.key,
+            origin,
+            disk: disk.map(Box::new),
+        }
+    }
 }
 
 /// An entry among all areas.
@@ -45,7 +71,8 @@ pub(super) struct Area {
     root: PathBuf,
     label: String,
     pub(super) entries: Vec<File>,
-    by_name: HashMap<String, Vec<usize>>,
+    /// The entries, ordered as [`RelPath::cmp_folded`] has it: there may be very many.
+    by_name: Vec<usize>,
     links: HashMap<String, Vec<(RelPath, PathBuf)>>,
     /// Files that are in the store: where, and how unpack brings them back.
     aliases: HashMap<String, (At, Sharing)>,
@@ -60,27 +87,20 @@ impl Area {
         area.looked_at = None;
         let count = inventory.files.len() + inventory.own.store.len();
         area.entries.reserve_exact(count);
-        area.by_name.reserve(count);
-        for (file, scanned) in inventory.files.iter().enumerate() {
-            area.add(
-                scanned,
-                None,
-                Origin::File {
-                    inventory: number,
-                    file,
-                },
-            );
-        }
-        for (file, scanned) in inventory.own.store.iter().enumerate() {
-            area.add(
-                scanned,
-                None,
-                Origin::Store {
-                    inventory: number,
-                    file,
-                },
-            );
-        }
+        let inventory_files = inventory.files.iter().enumerate();
+        area.entries.extend(inventory_files.map(|(file, scanned)| {
+            let inventory = number;
+            File::of(scanned, None, Origin::File { inventory, file })
+        }));
+        let stored = inventory.own.store.iter().enumerate();
+        area.entries.extend(stored.map(|(file, scanned)| {
+            let inventory = number;
+            File::of(scanned, None, Origin::Store { inventory, file })
+        }));
+        area.by_name.extend(0..count);
+        let path = |entry: usize| &area.entries[entry].path;
+        area.by_name
+            .sort_by(|&a, &b| path(a).cmp_folded(path(b).as_str()));
         for (path, target) in &inventory.links {
             area.add_link(path.clone(), target.clone());
         }
@@ -94,24 +114,17 @@ impl Area {
             root: root.to_owned(),
             label: label.to_owned(),
             entries: Vec::new(),
-            by_name: HashMap::new(),
+            by_name: Vec::new(),
             links: HashMap::new(),
             aliases: HashMap::new(),
             looked_at: Some(HashSet::new()),
         }
     }
 
-    fn add(&mut self, scanned: &ScannedFile, elsewhere: Option<PathBuf>, origin: Origin) {
-        let entries = self.by_name.entry(scanned.path.folded()).or_default();
-        entries.push(self.entries.len());
-        self.entries.push(File {
-            path: scanned.path.clone(),
-            elsewhere,
-            stamp: scanned.stamp,
-            disk: scanned.disk.clone(),
-            blocks: scanned.blocks.clone(),
-            origin,
-        });
+    fn add(&mut self, file: File) {
+        let behind = self.fold_range(file.path.as_str()).end;
+        self.by_name.insert(behind, self.entries.len());
+        self.entries.push(file);
     }
 
     fn add_link(&mut self, path: RelPath, target: PathBuf) {
@@ -119,10 +132,10 @@ impl Area {
         links.push((path, target));
     }
 
-    /// Where the file of an entry really is.
+    /// Where the disk of an entry really is.
     pub(super) fn standing(&self, entry: usize) -> PathBuf {
         let file = &self.entries[entry];
-        let elsewhere = file.elsewhere.clone();
+        let elsewhere = file.disk.as_ref().and_then(|disk| disk.elsewhere.clone());
         elsewhere.unwrap_or_else(|| file.path.below(&self.root))
     }
 
@@ -136,9 +149,15 @@ impl Area {
 
     /// Returns the entries whose path is `path`, or is but for case.
     fn fitting(&self, path: &str) -> &[usize] {
-        self.by_name
-            .get(&fold_case(path))
-            .map_or(&[], Vec::as_slice)
+        &self.by_name[self.fold_range(path)]
+    }
+
+    /// Where such entries stand in [`Self::by_name`], or would.
+    fn fold_range(&self, path: &str) -> Range<usize> {
+        let cmp = |&entry: &usize| self.entries[entry].path.cmp_folded(path);
+        let start = self.by_name.partition_point(|entry| cmp(entry).is_lt());
+        let end = self.by_name.partition_point(|entry| cmp(entry).is_le());
+        start..end
     }
 
     pub(super) fn exact(&self, path: &str) -> Option<usize> {
@@ -223,7 +242,7 @@ impl Area {
         };
         let probed = probe(&file, &scanned, meter);
         (scanned.disk, scanned.blocks) = (probed.disk, probed.blocks);
-        self.add(&scanned, Some(file), Origin::Elsewhere);
+        self.add(File::of(&scanned, Some(file), Origin::Elsewhere));
     }
 }
 
@@ -315,7 +334,7 @@ impl Areas {
         });
         let mut fitting: Vec<_> = fitting.collect();
         // Folders that overlap show one file twice.
-        fitting.dedup_by_key(|at| self.0[at.area].entries[at.entry].stamp.key);
+        fitting.dedup_by_key(|at| self.0[at.area].entries[at.entry].key);
         match fitting.as_slice() {
             [] => None,
             [one] => Some(Step::Is(*one)),

@@ -49,10 +49,10 @@ pub struct ScannedFile {
     /// The VM folder that it is in, as an index into [`Inventory::vms`].
     pub vm: Option<usize>,
     /// What it says about itself if it is a disk, or why it cannot be read as one.
-    pub disk: Option<Result<Arc<DiskInfo>, DiskFault>>,
+    pub disk: Option<Result<Arc<DiskInfo>, Box<DiskFault>>>,
     /// What is wrong with the blocks of a disk whose headers can be read: one lies outside of the
     /// file or over another.
-    pub blocks: Option<DiskFault>,
+    pub blocks: Option<Box<DiskFault>>,
 }
 
 impl ScannedFile {

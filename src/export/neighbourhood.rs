@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     Inventory,
-    find::{Area, Areas, At, File, Found, MAX_HOPS},
+    find::{Area, Areas, At, DiskFile, File, Found, MAX_HOPS},
 };
 use crate::{
     base::{Cancelled, IoMeter, RelPath, Run},
@@ -225,6 +225,11 @@ impl Neighbourhood {
         &self.areas.0[at.area].entries[at.entry]
     }
 
+    fn disk_file(&self, at: At) -> &DiskFile {
+        let disk = self.entry(at).disk.as_deref();
+        disk.expect("only disks are nodes")
+    }
+
     fn node_itself(&mut self, at: At) -> NodeId {
         let area = &self.areas.0[at.area];
         let place = area.place.below(&area.entries[at.entry].path);
@@ -238,12 +243,12 @@ impl Neighbourhood {
         let node = NodeId(self.nodes.len());
         let disk = self.disk(at, &place);
         self.by_place.insert(place.clone(), node);
-        let (entry, file) = (self.entry(at), self.areas.0[at.area].standing(at.entry));
+        let file = self.areas.0[at.area].standing(at.entry);
         self.nodes.push(Node {
             disk,
-            origin: entry.origin,
+            origin: self.entry(at).origin,
             file,
-            stamp: entry.stamp,
+            stamp: self.disk_file(at).stamp,
             place,
         });
         node
@@ -251,15 +256,14 @@ impl Neighbourhood {
 
     fn disk(&mut self, at: At, place: &Place) -> Disk {
         let next = self.identities.len();
-        let key = self.entry(at).stamp.key;
+        let key = self.entry(at).key;
         let identity = *self.identities.entry(key).or_insert(next);
-        let entry = self.entry(at);
+        let entry = self.disk_file(at);
         let path = self.areas.call(place);
         let mut findings = Vec::new();
-        match &entry.disk {
-            Some(Ok(info)) => findings.extend(info.remarks.iter().map(|odd| odd.finding(&path))),
-            Some(Err(fault)) => findings.push(fault.finding(&path)),
-            None => {}
+        match &entry.info {
+            Ok(info) => findings.extend(info.remarks.iter().map(|odd| odd.finding(&path))),
+            Err(fault) => findings.push(fault.finding(&path)),
         }
         let blocks = entry.blocks.as_ref();
         findings.extend(blocks.map(|fault| fault.finding(&path)));
@@ -269,11 +273,7 @@ impl Neighbourhood {
         Disk {
             identity,
             modified: entry.stamp.modified.parts().0.saturating_sub(YEAR_2000),
-            info: entry
-                .disk
-                .as_ref()
-                .and_then(|disk| disk.as_ref().ok())
-                .cloned(),
+            info: entry.info.as_ref().ok().cloned(),
             findings,
             path,
         }

@@ -17,9 +17,9 @@ const SHORTEST: u64 = 511;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Probed {
     /// As [`ScannedFile::disk`].
-    pub(super) disk: Option<Result<Arc<formats::DiskInfo>, DiskFault>>,
+    pub(super) disk: Option<Result<Arc<formats::DiskInfo>, Box<DiskFault>>>,
     /// As [`ScannedFile::blocks`].
-    pub(super) blocks: Option<DiskFault>,
+    pub(super) blocks: Option<Box<DiskFault>>,
     /// Something about the file that is no finding about a disk.
     pub(super) oddity: Option<Oddity>,
 }
@@ -93,10 +93,14 @@ fn disk(source: &dyn ReadAt) -> Probed {
         .is_ok_and(|info| info.log != LogState::Pending);
     let fault = settled.then(|| formats::check_blocks(source).err());
     Probed {
-        disk: Some(info.map(Arc::new).map_err(|error| DiskFault::from(&error))),
-        blocks: fault.flatten().as_ref().map(DiskFault::from),
+        disk: Some(info.map(Arc::new).map_err(|error| boxed(&error))),
+        blocks: fault.flatten().as_ref().map(boxed),
         oddity: None,
     }
+}
+
+fn boxed(error: &formats::FormatError) -> Box<DiskFault> {
+    Box::new(error.into())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +138,7 @@ fn no_disk(named: Named) -> Probed {
 fn unreadable(named: Named, fault: DiskFault) -> Probed {
     match named {
         Named::Disk => Probed {
-            disk: Some(Err(fault)),
+            disk: Some(Err(Box::new(fault))),
             ..Probed::default()
         },
         _ => Probed {

@@ -98,21 +98,20 @@ impl Walked {
         let progress = run.progress;
         progress.begin("reading headers", self.files.len() as u64, 0);
         let known: Mutex<HashMap<FileKey, Probed>> = Mutex::default();
-        let seen: Result<Vec<_>, Cancelled> = self
+        let look = |file: &mut ScannedFile| -> Result<Option<Finding>, Cancelled> {
+            run.go_on()?;
+            progress.file(file.path.as_str());
+            let probed = probe_once(root, file, &known, run);
+            (file.disk, file.blocks) = (probed.disk, probed.blocks);
+            Ok(probed.oddity.map(|odd| odd.finding(file.path.as_str())))
+        };
+        let odd: Result<Vec<_>, Cancelled> = self
             .files
-            .par_iter()
-            .map(|file| {
-                run.go_on()?;
-                progress.file(file.path.as_str());
-                Ok(probe_once(root, file, &known, run))
-            })
+            .par_iter_mut()
+            .filter_map(|file| look(file).transpose())
             .collect();
         progress.end();
-        for (file, probed) in self.files.iter_mut().zip(seen?) {
-            let oddity = probed.oddity.map(|odd| odd.finding(file.path.as_str()));
-            self.findings.extend(oddity);
-            (file.disk, file.blocks) = (probed.disk, probed.blocks);
-        }
+        self.findings.extend(odd?);
         Ok(())
     }
 
@@ -120,20 +119,20 @@ impl Walked {
         let recogniser = Recogniser::of(self.files.iter().map(|file| &file.path));
         self.folders.retain(|(path, _)| !recogniser.is_store(path));
         let mut own = OwnFiles::default();
-        let mut files = Vec::with_capacity(self.files.len());
-        for file in std::mem::take(&mut self.files) {
-            match recogniser.owner(&file.path) {
-                Owner::Export => files.push(file),
+        self.files.retain(|file| {
+            let owner = recogniser.owner(&file.path);
+            match owner {
                 Owner::Manifest => own.manifest = Some(file.stamp),
                 Owner::Journal => own.journal = Some(file.stamp),
                 Owner::Receipt => own.receipt = Some(file.stamp),
                 Owner::Script => own.script = Some(file.stamp),
-                Owner::Store => own.store.push(file),
-                Owner::Memory => {}
-                Owner::Temp => own.temps.push(file.path),
+                Owner::Store => own.store.push(file.clone()),
+                Owner::Temp => own.temps.push(file.path.clone()),
+                Owner::Export | Owner::Memory => {}
             }
-        }
-        self.files = files;
+            matches!(owner, Owner::Export)
+        });
+        self.files.shrink_to_fit();
         self.findings.extend(self.collisions());
         let vms = self.find_vms(&root);
         if self.files.is_empty() && self.links.is_empty() && own.manifest.is_none() {
@@ -168,14 +167,14 @@ impl Walked {
         let folders = self.folders.iter().map(|(path, _)| path);
         let files = self.files.iter().map(|file| &file.path);
         let links = self.links.iter().map(|(path, _)| path);
-        let mut seen: HashMap<String, &RelPath> = HashMap::new();
-        let mut findings = Vec::new();
-        for path in folders.chain(files).chain(links) {
-            if let Some(other) = seen.insert(path.folded(), path) {
-                findings.push(collision(other, path));
-            }
-        }
-        findings
+        // There may be very many: they are put in order, and no text is made of any.
+        let mut paths: Vec<&RelPath> = folders.chain(files).chain(links).collect();
+        paths.sort_by(|one, other| one.cmp_folded(other.as_str()));
+        let pairs = paths.windows(2).filter_map(|pair| match pair {
+            [one, other] if one.cmp_folded(other.as_str()).is_eq() => Some(collision(one, other)),
+            _ => None,
+        });
+        pairs.collect()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io::{self, BufReader, Read},
     path::{Path, PathBuf},
     sync::Arc,
     thread::sleep,
@@ -123,33 +123,57 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// # Errors
 /// [`FsError::TooLong`] beyond `max` bytes, and what the system says.
 pub fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, FsError> {
+    retry(|| read_once(path, max))
+}
+
+fn retry<T>(read: impl Fn() -> Result<T, FsError>) -> Result<T, FsError> {
     for _ in 1..TRIES {
-        match read_once(path, max) {
+        match read() {
             Err(FsError::InUse { .. }) => sleep(PAUSE),
             done => return done,
         }
     }
-    read_once(path, max)
+    read()
 }
 
 fn read_once(path: &Path, max: u64) -> Result<Vec<u8>, FsError> {
-    let file = open_file(path, false)?;
+    let (file, len) = open_once(path, max)?;
     let failed = |error| FsError::io("read", path, error);
-    let too_long = |len| FsError::TooLong {
-        path: path.to_owned(),
-        len,
-        max,
-    };
-    let len = file.metadata().map_err(failed)?.len();
-    if len > max {
-        return Err(too_long(len));
-    }
     let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
     // It may grow while it is read.
     let mut bounded = file.take(max.saturating_add(1));
     bounded.read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > max {
-        return Err(too_long(bytes.len() as u64));
+        return Err(too_long(path, bytes.len() as u64, max));
     }
     Ok(bytes)
+}
+
+/// Opens a file that is read in pieces, which may not be a link. It ends after `max` bytes, should
+/// it grow while it is read.
+///
+/// # Errors
+/// As [`read_bounded`].
+pub fn open_bounded(path: &Path, max: u64) -> Result<impl Read, FsError> {
+    let (file, _) = retry(|| open_once(path, max))?;
+    Ok(BufReader::with_capacity(PIECE, file.take(max)))
+}
+
+/// So much is read at once of a file that is read in pieces.
+const PIECE: usize = 64 << 10;
+
+/// Opens a file, and tells how long it is.
+fn open_once(path: &Path, max: u64) -> Result<(File, u64), FsError> {
+    let file = open_file(path, false)?;
+    let metadata = file.metadata().map_err(FsError::when("read", path))?;
+    let len = metadata.len();
+    if len > max {
+        return Err(too_long(path, len, max));
+    }
+    Ok((file, len))
+}
+
+fn too_long(path: &Path, len: u64, max: u64) -> FsError {
+    let path = path.to_owned();
+    FsError::TooLong { path, len, max }
 }

@@ -3,8 +3,8 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap, HashSet},
-    path::Path,
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
@@ -12,7 +12,6 @@ use rayon::prelude::*;
 
 use super::{
     PackError,
-    seen::Memory,
     shelf::{MASK_LIMIT, masked_bytes},
     staging::Staging,
 };
@@ -24,8 +23,8 @@ use crate::{
         TempFile, content_ids, stream,
     },
     plan::{
-        Digest, Identity, Lab, LabFile, Masked, Origin, Planner, Remembered, RememberedForm, Seen,
-        StoreForm,
+        Digest, Identity, Lab, LabFile, Masked, Planner, Remembered, RememberedFiles,
+        RememberedForm, Seen, StoreForm,
     },
     report::Code,
 };
@@ -34,7 +33,7 @@ use crate::{
 pub(super) struct Reader<'a> {
     pub(super) lab: &'a Lab,
     /// What the last run knew.
-    pub(super) memory: &'a Memory,
+    pub(super) memory: RememberedFiles,
     /// Where copies go, and of which files; `None` where the pack is made in place.
     pub(super) copies: Option<Copies<'a>>,
     pub(super) run: &'a Run<'a>,
@@ -55,6 +54,8 @@ pub(super) struct Read {
     parent: Option<Box<str>>,
     /// A copy waits in the staging folder.
     pub(super) copied: bool,
+    /// The copy that the last run made stands in the pack, and is still right.
+    pub(super) stands: bool,
     /// The file was not read in this run.
     pub(super) trusted: bool,
 }
@@ -66,6 +67,7 @@ impl Read {
             digest: Digest::of(content),
             parent: None,
             copied: false,
+            stands: false,
             trusted: false,
         }
     }
@@ -78,16 +80,71 @@ impl Read {
 
 /// A file, by its names in the lab.
 struct Twins {
-    names: Vec<usize>,
+    at: usize,
+    /// Its other names.
+    others: Vec<usize>,
     /// The name of its parent's file in the store.
-    parent: Option<String>,
+    parent: Option<Box<str>>,
+}
+
+/// Files that are read abreast.
+struct Group {
+    /// The only one of them that may be copied.
+    first: Twins,
+    others: Vec<Twins>,
+}
+
+impl Group {
+    fn files(&self) -> impl Iterator<Item = &Twins> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
 }
 
 /// As many files are read abreast at most: each is held open meanwhile.
 const ABREAST: usize = 8;
 
 /// What was read, by file.
-pub(super) type Reads = BTreeMap<usize, Read>;
+#[derive(Debug)]
+pub(super) struct Reads(Vec<Option<Read>>);
+
+impl Reads {
+    fn of(lab: &Lab) -> Self {
+        Self(vec![None; lab.files.len()])
+    }
+
+    fn extend(&mut self, found: impl IntoIterator<Item = (usize, Read)>) {
+        for (at, read) in found {
+            self.0[at] = Some(read);
+        }
+    }
+
+    pub(super) fn get(&self, at: usize) -> Option<&Read> {
+        self.0[at].as_ref()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Read)> {
+        let reads = self.0.iter_mut().enumerate();
+        reads.filter_map(|(at, read)| Some((at, read.as_mut()?)))
+    }
+
+    /// Returns the digest of each file that was read.
+    pub(super) fn digests(&self) -> impl Iterator<Item = (usize, ContentId)> + '_ {
+        let reads = self.0.iter().enumerate();
+        reads.filter_map(|(at, read)| Some((at, read.as_ref()?.digest.content)))
+    }
+
+    /// What the next run may go by, of the files that stand in the lab. It takes their place in
+    /// memory.
+    pub(super) fn into_remembered(self, lab: Lab) -> RememberedFiles {
+        let files = lab.files.into_iter().zip(self.0);
+        files
+            .filter_map(|(file, read)| {
+                let seen = file.seen()?;
+                Some((file.path, read?.remembered(seen)))
+            })
+            .collect()
+    }
+}
 
 impl Reader<'_> {
     /// Reads every file: shareable parents level by level, since a disk's store form has the name
@@ -99,27 +156,25 @@ impl Reader<'_> {
         self.run
             .progress
             .begin("reading", standing().count() as u64, bytes);
-        let mut reads = Reads::new();
+        let mut reads = Reads::of(self.lab);
         for level in self.lab.shareable_by_level() {
-            let names = |at: usize| planner.parent_name(at).map(ToOwned::to_owned);
+            let names = |at: usize| planner.parent_name(at).map(Into::into);
             let here = level
                 .iter()
                 .copied()
                 .filter(|&at| self.lab.files[at].seen().is_some());
-            let found = self.read_many(here.map(|at| (at, names(at))).collect(), true)?;
-            let digests = found
+            let here = here.map(|at| (at, names(at))).collect();
+            self.read_many(here, true, &mut reads)?;
+            let found = level
                 .iter()
-                .map(|(&at, read)| (at, read.digest.clone()))
-                .collect();
-            planner.settle_level(&level, &digests);
-            reads.extend(found);
+                .filter_map(|&at| Some((at, reads.get(at)?.digest.clone())));
+            planner.settle_level(&level, &found.collect());
         }
         let rest = standing()
-            .filter(|at| !reads.contains_key(at))
+            .filter(|&at| reads.get(at).is_none())
             .map(|at| (at, None))
             .collect();
-        let rest = self.read_many(rest, false)?;
-        reads.extend(rest);
+        self.read_many(rest, false, &mut reads)?;
         self.run.progress.end();
         Ok(reads)
     }
@@ -128,62 +183,77 @@ impl Reader<'_> {
     /// most likely alike abreast.
     fn read_many(
         &self,
-        files: Vec<(usize, Option<String>)>,
+        files: Vec<(usize, Option<Box<str>>)>,
         shareable: bool,
-    ) -> Result<Reads, PackError> {
-        let mut names: HashMap<_, Vec<usize>> = HashMap::new();
-        for (at, parent) in files {
-            let file = &self.lab.files[at];
-            if let Some(seen) = file.seen() {
-                let what = (seen.key, &file.relink, parent);
-                names.entry(what).or_default().push(at);
-            }
-        }
-        let twins = names
-            .into_iter()
-            .map(|((_, _, parent), names)| Twins { names, parent })
-            .collect();
-        let mut work = self.abreast(twins, shareable);
-        work.sort_by_key(|files| (Reverse(self.bytes_of(files)), files[0].names[0]));
-        let found = Mutex::new(Reads::new());
+        reads: &mut Reads,
+    ) -> Result<(), PackError> {
+        let mut work = self.abreast(self.twins(files), shareable);
+        work.sort_unstable_by_key(|group| (Reverse(self.bytes_of(group)), group.first.at));
+        let found = Mutex::new(reads);
         work.into_par_iter()
             .with_max_len(1)
-            .try_for_each(|files| -> Result<(), PackError> {
-                let read = self.read_abreast(&files, shareable)?;
+            .try_for_each(|group| -> Result<(), PackError> {
+                let read = self.read_abreast(&group, shareable)?;
                 let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
                 found.extend(read);
                 Ok(())
-            })?;
-        Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
+            })
     }
 
-    fn bytes_of(&self, files: &[Twins]) -> u64 {
-        let lengths = files
-            .iter()
-            .map(|file| self.lab.files[file.names[0]].length);
+    /// Puts the names of each file together, of which the same is asked.
+    fn twins(&self, mut files: Vec<(usize, Option<Box<str>>)>) -> Vec<Twins> {
+        let key = |at: usize| self.lab.files[at].seen().map(|seen| seen.key);
+        files.sort_unstable_by(|(one, parent), (other, other_parent)| {
+            let keys = key(*one).cmp(&key(*other));
+            keys.then_with(|| parent.cmp(other_parent))
+                .then(one.cmp(other))
+        });
+        let mut twins: Vec<Twins> = Vec::with_capacity(files.len());
+        for (at, parent) in files {
+            let is_same = |twin: &&mut Twins| {
+                let relink = |at: usize| &self.lab.files[at].relink;
+                key(twin.at) == key(at) && relink(twin.at) == relink(at) && twin.parent == parent
+            };
+            match twins.last_mut().filter(is_same) {
+                Some(twin) => twin.others.push(at),
+                None => twins.push(Twins {
+                    at,
+                    others: Vec::new(),
+                    parent,
+                }),
+            }
+        }
+        twins
+    }
+
+    fn bytes_of(&self, group: &Group) -> u64 {
+        let lengths = group.files().map(|file| self.lab.files[file.at].length);
         lengths.sum()
     }
 
     /// Puts files together that are most likely alike. Of those only the first may be copied.
-    fn abreast(&self, mut files: Vec<Twins>, shareable: bool) -> Vec<Vec<Twins>> {
+    fn abreast(&self, mut files: Vec<Twins>, shareable: bool) -> Vec<Group> {
         // Files that are copied come first, and each begins a group.
-        files.sort_by_key(|file| (!self.is_copied(file.names[0]), file.names[0]));
-        let mut alone = Vec::new();
-        let mut alike: HashMap<_, Vec<Vec<Twins>>> = HashMap::new();
+        files.sort_unstable_by_key(|file| (!self.is_copied(file.at), file.at));
+        let mut groups: Vec<Group> = Vec::with_capacity(files.len());
+        // Of disks that look alike, the group that was begun last.
+        let mut last: HashMap<_, usize> = HashMap::new();
         for file in files {
-            let at = file.names[0];
-            let Some(looks) = self.looks(at, shareable) else {
-                alone.push(vec![file]);
-                continue;
-            };
-            let groups = alike.entry(looks).or_default();
-            match groups.last_mut().filter(|group| group.len() < ABREAST) {
-                Some(group) if !self.is_copied(at) => group.push(file),
-                _ => groups.push(vec![file]),
+            let looks = self.looks(file.at, shareable);
+            let begun = looks.and_then(|looks| last.get(&looks).copied());
+            let begun = begun.map(|at| &mut groups[at].others);
+            match begun.filter(|others| others.len() + 1 < ABREAST) {
+                Some(others) if !self.is_copied(file.at) => others.push(file),
+                _ => {
+                    last.extend(looks.map(|looks| (looks, groups.len())));
+                    groups.push(Group {
+                        first: file,
+                        others: Vec::new(),
+                    });
+                }
             }
         }
-        alone.extend(alike.into_values().flatten());
-        alone
+        groups
     }
 
     fn is_copied(&self, at: usize) -> bool {
@@ -202,20 +272,19 @@ impl Reader<'_> {
     /// Reads files abreast, but for those that are known.
     fn read_abreast(
         &self,
-        files: &[Twins],
+        group: &Group,
         shareable: bool,
     ) -> Result<Vec<(usize, Read)>, PackError> {
         let mut found = Vec::new();
         let mut unknown = Vec::new();
-        for file in files {
+        for file in group.files() {
             self.run.go_on()?;
-            let at = file.names[0];
-            let here = &self.lab.files[at];
+            let here = &self.lab.files[file.at];
             self.run.progress.file(here.path.as_str());
             let (place, seen) = standing(here);
-            let source = open(place, seen, self.run)?;
+            let source = open(&place, &seen, self.run)?;
             let ask = Ask::of(&source, here, file.parent.as_deref(), shareable);
-            match self.known(here, seen, ask.as_ref(), &source, shareable) {
+            match self.known(here, &seen, ask.as_ref(), &source, shareable) {
                 Some(read) => {
                     self.skip(here.length);
                     found.extend(self.for_each_name(file, read));
@@ -229,8 +298,7 @@ impl Reader<'_> {
         };
         let (others, sources): (Vec<_>, Vec<_>) =
             unknown.map(|(file, source, _)| (file, source)).unzip();
-        let (read, digests) =
-            self.stream(first.names[0], &source, ask.as_ref(), &sources, shareable)?;
+        let (read, digests) = self.stream(first.at, &source, ask.as_ref(), &sources, shareable)?;
         found.extend(self.for_each_name(first, read));
         for (file, content) in others.into_iter().zip(digests) {
             found.extend(self.for_each_name(file, Read::of(content)));
@@ -239,14 +307,15 @@ impl Reader<'_> {
     }
 
     fn for_each_name(&self, file: &Twins, read: Read) -> impl Iterator<Item = (usize, Read)> {
-        file.names.iter().enumerate().map(move |(nth, &at)| {
-            let mut read = read.clone();
-            if nth > 0 {
-                read.copied = false;
-                self.skip(self.lab.files[at].length);
-            }
-            (at, read)
-        })
+        let again = Read {
+            copied: false,
+            ..read.clone()
+        };
+        let others = file.others.iter().map(move |&at| {
+            self.skip(self.lab.files[at].length);
+            (at, again.clone())
+        });
+        std::iter::once((file.at, read)).chain(others)
     }
 
     fn skip(&self, bytes: u64) {
@@ -289,6 +358,7 @@ impl Reader<'_> {
             digest,
             parent: ask.map(|ask| ask.parent.as_str().into()),
             copied,
+            stands: false,
             trusted: true,
         })
     }
@@ -324,10 +394,11 @@ impl Reader<'_> {
             digest,
             parent: ask.map(|ask| ask.parent.as_str().into()),
             copied: copy.is_some(),
+            stands: false,
             trusted: false,
         };
         if let (Some((copy, _)), Some(copies)) = (copy, staging) {
-            let remembered = read.remembered(*standing(file).1);
+            let remembered = read.remembered(standing(file).1);
             copies.staging.finish(copy, file, &remembered, shareable)?;
         }
         Ok((read, digests))
@@ -341,15 +412,15 @@ impl Reader<'_> {
         self.run.go_on()?;
         let file = &self.lab.files[at];
         let (place, seen) = standing(file);
-        let source = open(place, seen, self.run)?;
+        let source = open(&place, &seen, self.run)?;
         let mut copy = copies
             .staging
             .begin(&source, &file.path, for_store, self.run)?;
         let found = self.make(file, &source, None, Some(&mut copy))?;
-        same(place, found.content, read.digest.content)?;
+        same(&place, found.content, read.digest.content)?;
         copies
             .staging
-            .finish(copy.0, file, &read.remembered(*seen), for_store)
+            .finish(copy.0, file, &read.remembered(seen), for_store)
     }
 
     /// Reads a file once, for everything that is asked, and into a copy that may have the bytes
@@ -403,18 +474,21 @@ impl Reader<'_> {
         files.par_iter().try_for_each(|&at| {
             self.run.go_on()?;
             let (place, seen) = standing(&self.lab.files[at]);
-            let found = digest(&open(place, seen, self.run)?, None, None, self.run)?;
-            same(place, found.content, reads[&at].digest.content)
+            let found = digest(&open(&place, &seen, self.run)?, None, None, self.run)?;
+            let expected = reads.get(at).map(|read| read.digest.content);
+            same(
+                &place,
+                found.content,
+                expected.expect("it is a file that was trusted"),
+            )
         })
     }
 }
 
 /// Where a file stands; asked only of files that do.
-fn standing(file: &LabFile) -> (&Path, &Seen) {
-    match &file.origin {
-        Origin::Standing { at, seen } => (at, seen),
-        Origin::Stored { .. } => unreachable!("only files that stand are read"),
-    }
+fn standing(file: &LabFile) -> (PathBuf, Seen) {
+    let standing = file.at().zip(file.seen());
+    standing.expect("only files that stand are read")
 }
 
 fn no_room(file: &LabFile, source: &SourceFile, why: &str) -> PackError {
@@ -499,7 +573,7 @@ impl Ask {
             id: *id,
             patch: self.patch.clone(),
         };
-        let (canonical, masked) = (known.canonical?, masked_bytes(source)?);
+        let (canonical, masked) = (*known.canonical.as_deref()?, masked_bytes(source)?);
         Some(Identity {
             canonical,
             masked,

@@ -9,8 +9,9 @@ use std::{
 use super::{PackError, layout::STORE, shelf::stands};
 use crate::{
     base::{ContentId, RelPath},
-    fs::{self, Entry, Fence},
+    fs::{self, Entry, Fence, FsError},
     manifest::{self, Manifest, PackedFile, StorePlace},
+    plan::Lab,
     report::Code,
 };
 
@@ -45,13 +46,76 @@ impl Stock {
 
 /// Reads the manifest in `pack`; `None` where there is none.
 pub(super) fn read_manifest(pack: &Path) -> Result<Option<Manifest>, PackError> {
+    Ok(read_with_digest(pack)?.map(|(manifest, _)| manifest))
+}
+
+fn read_with_digest(pack: &Path) -> Result<Option<(Manifest, blake3::Hash)>, PackError> {
     let path = pack.join(Manifest::FILE_NAME);
     if fs::look(&path)? == Entry::Missing {
         return Ok(None);
     }
     let bytes = fs::read_bounded(&path, Manifest::MAX_BYTES)?;
     let manifest = manifest::read(&bytes).map_err(PackError::document(&path))?;
-    Ok(Some(manifest))
+    Ok(Some((manifest, blake3::hash(&bytes))))
+}
+
+/// The pack that stands in an output folder. Of its files, which may be very many, no more is kept
+/// than a new pack of them needs.
+pub(super) struct Outline {
+    /// Its manifest; of its files those alone that have fields which this version does not know.
+    pub(super) manifest: Manifest,
+    /// Where its files stand.
+    pub(super) placed: Vec<RelPath>,
+    /// BLAKE3 of the manifest's bytes.
+    digest: blake3::Hash,
+}
+
+impl Outline {
+    /// Reads the manifest in `pack`; `None` where there is none.
+    pub(super) fn read(pack: &Path) -> Result<Option<Self>, PackError> {
+        let Some((mut manifest, digest)) = read_with_digest(pack)? else {
+            return Ok(None);
+        };
+        let placed = placed(&manifest).cloned().collect();
+        let in_vms = manifest.vms.iter_mut().map(|vm| &mut vm.files);
+        for files in in_vms.chain([&mut manifest.other_files]) {
+            files.retain(|file| !file.unknown.is_empty());
+            files.shrink_to_fit();
+        }
+        Ok(Some(Self {
+            manifest,
+            placed,
+            digest,
+        }))
+    }
+
+    /// Lets its paths be those of `lab`, as far as it has them.
+    pub(super) fn share_paths(&mut self, lab: &Lab) {
+        for path in &mut self.placed {
+            if let Some(at) = lab.find(path) {
+                path.clone_from(&lab.files[at].path);
+            }
+        }
+    }
+
+    /// Tells whether what stands in `pack` is what was read before: the very bytes, or nothing.
+    pub(super) fn stands(earlier: Option<&Self>, pack: &Path) -> Result<bool, PackError> {
+        let path = pack.join(Manifest::FILE_NAME);
+        let is_there = fs::look(&path)? != Entry::Missing;
+        let Some(earlier) = earlier.filter(|_| is_there) else {
+            return Ok(is_there == earlier.is_some());
+        };
+        let mut hasher = blake3::Hasher::new();
+        let read = hasher.update_reader(fs::open_bounded(&path, Manifest::MAX_BYTES)?);
+        match read {
+            Ok(hasher) => Ok(hasher.finalize() == earlier.digest),
+            Err(source) => Err(PackError::Fs(FsError::Io {
+                action: "read",
+                path,
+                source,
+            })),
+        }
+    }
 }
 
 /// Tells whether the manifest in `pack` is the one that was read before.
@@ -143,9 +207,13 @@ pub(super) fn standing(
 pub(super) fn keep_unknown(earlier: &Manifest, manifest: &mut Manifest) {
     manifest.unknown = earlier.unknown.clone();
     manifest.totals.unknown = earlier.totals.unknown.clone();
-    let files = by_path(earlier);
+    // Most likely there are none, of very many files.
+    let files = earlier.files().filter(|file| !file.unknown.is_empty());
+    let files: HashMap<String, &PackedFile> =
+        files.map(|file| (file.path.folded(), file)).collect();
     let all = manifest.vms.iter_mut().flat_map(|vm| &mut vm.files);
-    for file in all.chain(&mut manifest.other_files) {
+    let all = all.chain(&mut manifest.other_files);
+    for file in all.take_while(|_| !files.is_empty()) {
         if let Some(before) = files.get(&file.path.folded()) {
             file.unknown = before.unknown.clone();
         }
@@ -170,4 +238,93 @@ pub(super) fn keep_unknown(earlier: &Manifest, manifest: &mut Manifest) {
 /// Returns the paths at which files of the pack stand.
 pub(super) fn placed(manifest: &Manifest) -> impl Iterator<Item = &RelPath> {
     manifest.placed().map(|file| &file.path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn golden() -> Manifest {
+        manifest::read(include_bytes!("../../manifests/golden-v1.json")).unwrap()
+    }
+
+    /// A folder with these bytes as its manifest.
+    fn pack_with(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(Manifest::FILE_NAME);
+        fs::write_atomic(&file, bytes).unwrap();
+        (folder, file)
+    }
+
+    #[test]
+    fn a_manifest_is_the_one_that_was_read_if_it_says_the_same() {
+        let golden = golden();
+        let (pack, file) = pack_with(&manifest::write(&golden));
+        assert!(is_manifest(pack.path(), Some(&golden)).unwrap());
+        assert!(!is_manifest(pack.path(), None).unwrap());
+        let compact = serde_json::to_vec(&golden).unwrap();
+        fs::write_atomic(&file, &compact).unwrap();
+        assert!(is_manifest(pack.path(), Some(&golden)).unwrap());
+        fs::remove_file(&file).unwrap();
+        assert!(!is_manifest(pack.path(), Some(&golden)).unwrap());
+        assert!(is_manifest(pack.path(), None).unwrap());
+    }
+
+    #[test]
+    fn a_manifest_with_one_other_field_is_another() {
+        let golden = golden();
+        let mut other = golden.clone();
+        other.tool.push('x');
+        let (pack, _) = pack_with(&manifest::write(&other));
+        assert!(!is_manifest(pack.path(), Some(&golden)).unwrap());
+    }
+
+    #[test]
+    fn a_manifest_with_more_behind_it_is_another() {
+        let golden = golden();
+        let mut bytes = manifest::write(&golden);
+        bytes.push(b' ');
+        let (pack, file) = pack_with(&bytes);
+        assert!(is_manifest(pack.path(), Some(&golden)).unwrap());
+        bytes.extend(b"{}");
+        fs::write_atomic(&file, &bytes).unwrap();
+        is_manifest(pack.path(), Some(&golden)).unwrap_err();
+    }
+
+    #[test]
+    fn a_pack_stands_as_it_was_read_as_long_as_no_byte_of_its_manifest_differs() {
+        let mut bytes = manifest::write(&golden());
+        let (pack, file) = pack_with(&bytes);
+        let outline = Outline::read(pack.path()).unwrap();
+        assert!(Outline::stands(outline.as_ref(), pack.path()).unwrap());
+        assert!(!Outline::stands(None, pack.path()).unwrap());
+        bytes.push(b'\n');
+        fs::write_atomic(&file, &bytes).unwrap();
+        assert!(!Outline::stands(outline.as_ref(), pack.path()).unwrap());
+        fs::remove_file(&file).unwrap();
+        assert!(!Outline::stands(outline.as_ref(), pack.path()).unwrap());
+        assert!(Outline::stands(None, pack.path()).unwrap());
+    }
+
+    #[test]
+    fn of_a_pack_those_files_are_kept_that_have_unknown_fields() {
+        let mut manifest = golden();
+        let count = placed(&manifest).count();
+        let odd = manifest.vms[0].files.first_mut().unwrap();
+        odd.unknown.insert("x".to_owned(), true.into());
+        let path = odd.path.clone();
+        let (pack, _) = pack_with(&manifest::write(&manifest));
+        let outline = Outline::read(pack.path()).unwrap().unwrap();
+        assert_eq!(outline.placed.len(), count);
+        let kept: Vec<_> = outline.manifest.files().map(|file| &file.path).collect();
+        let known = golden();
+        let before = known.files().filter(|file| !file.unknown.is_empty());
+        let mut expected: Vec<_> = before.map(|file| &file.path).chain([&path]).collect();
+        expected.sort();
+        expected.dedup();
+        assert_eq!(kept.len(), expected.len());
+        assert!(kept.contains(&&path));
+    }
 }

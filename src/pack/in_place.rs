@@ -13,7 +13,7 @@ use super::{
     next::next,
     preflight::{bytes_to_other_volume, check_apart, check_space},
     recover::recover,
-    seen::{self, Memory},
+    seen,
     shelf::Shelf,
     survey::{Survey, Terms, survey},
     tool,
@@ -22,7 +22,7 @@ use crate::{
     base::{FileTime, Run},
     fs::{self, Entry, FolderLock},
     manifest::{self, Manifest},
-    plan::{Lab, PackPlan, Planner, Rules},
+    plan::{Lab, PackPlan, Planner, RememberedFiles, Rules},
     report::Findings,
 };
 
@@ -103,20 +103,15 @@ impl Made {
             store: stock.place,
             in_place: true,
         };
-        let memory = seen::recall(root);
         let mut planner = Planner::new(&survey.lab, &shelf, rules);
         let reader = Reader {
             lab: &survey.lab,
-            memory: &memory,
+            memory: seen::recall(root, &survey.lab),
             copies: None,
             run,
         };
         let reads = reader.read_all(&mut planner)?;
-        let digests = reads
-            .iter()
-            .map(|(&at, read)| (at, read.digest.clone()))
-            .collect();
-        let mut plan = planner.finish(&digests, &tool(), manifest::now());
+        let mut plan = planner.finish(reads.digests(), &tool(), manifest::now());
         if let Some(earlier) = &earlier {
             keep_unknown(earlier, &mut plan.manifest);
         }
@@ -160,15 +155,15 @@ impl Made {
         (self.survey.findings, work)
     }
 
-    fn memory(&self) -> Memory {
+    fn memory(&self) -> RememberedFiles {
+        let lab = &self.survey.lab;
         let placed = earlier::placed(&self.plan.manifest);
-        let index = index(&self.survey.lab);
         placed
             .filter_map(|path| {
-                let at = index.get(path)?;
+                let at = lab.find(path)?;
                 // A twin of it may have been read in its stead.
-                let seen = self.survey.lab.files[*at].seen()?;
-                Some((path.clone(), self.reads.get(at)?.remembered(*seen)))
+                let seen = lab.files[at].seen()?;
+                Some((path.clone(), self.reads.get(at)?.remembered(seen)))
             })
             .collect()
     }
@@ -226,26 +221,16 @@ impl Done<'_> {
     }
 }
 
-/// Where each file is in the lab.
-pub(super) fn index(lab: &Lab) -> std::collections::HashMap<crate::base::RelPath, usize> {
-    lab.files
-        .iter()
-        .enumerate()
-        .map(|(at, file)| (file.path.clone(), at))
-        .collect()
-}
-
 /// The files that the plan moves or removes, and that were not read in this run.
 fn trusted(lab: &Lab, plan: &PackPlan, reads: &Reads) -> Vec<usize> {
-    let index = index(lab);
     let moved = plan.entries.iter().map(|entry| &entry.from);
     let gone = plan
         .removals
         .iter()
         .map(|removal| &removal.path)
         .chain(moved);
-    let at = gone.filter_map(|path| index.get(path).copied());
-    at.filter(|at| reads.get(at).is_some_and(|read| read.trusted))
+    let at = gone.filter_map(|path| lab.find(path));
+    at.filter(|&at| reads.get(at).is_some_and(|read| read.trusted))
         .collect()
 }
 

@@ -12,12 +12,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{PackError, earlier::Stock, layout::JOURNAL, seen::Memory};
+use super::{PackError, earlier::Stock, layout::JOURNAL};
 use crate::{
     base::{FileTime, RelPath},
     fs::{self, Entry},
     manifest::{self, Document, Manifest, PackedFile, Place, RefDisk, StorePlace},
-    plan::{PackPlan, StoredWrite},
+    plan::{PackPlan, RememberedFiles, StoredWrite},
 };
 
 /// The longest journal that is read. The manifest is in it.
@@ -70,7 +70,7 @@ pub(super) struct Work {
     /// What is done.
     pub(super) plan: PackPlan,
     /// What the next run may go by.
-    pub(super) memory: Memory,
+    pub(super) memory: RememberedFiles,
     /// When the export's folder was modified, in place.
     pub(super) root: Option<FileTime>,
     /// Copies that wait in the staging folder.
@@ -366,7 +366,7 @@ mod tests {
             panic!("there is no pack in the journal");
         };
         assert_eq!(read.plan.manifest.other_files.len(), Manifest::MOST_FILES);
-        assert_eq!(read.memory.len(), Manifest::MOST_FILES);
+        assert_eq!(read.memory.iter().len(), Manifest::MOST_FILES);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    mem,
     path::{Path, PathBuf},
 };
 
@@ -9,15 +10,15 @@ use super::{
     PackError, Packed, Request,
     carry_out::Carrier,
     digest::{Copies, Reader, Reads},
-    earlier::{self, Stock, check_stock, is_manifest, keep_unknown, read_manifest},
+    earlier::{Outline, Stock, check_stock, keep_unknown, placed},
     has_journal,
-    in_place::{absolute, index},
+    in_place::absolute,
     journal::{self, Mode, Waiting, Work},
     layout::LOCK,
     next::next,
     preflight::{check_apart, check_empty, check_lengths, check_space, names_in_use, streams_lost},
     recover::recover,
-    seen::{self, Memory},
+    seen,
     shelf::Shelf,
     staging::Staging,
     survey::{Survey, Terms, survey},
@@ -27,7 +28,7 @@ use crate::{
     base::{ContentId, DiskId, ReadAt, RelPath, Run},
     fs::{self, Entry, FolderLock, SourceFile},
     manifest::{self, Manifest, StorePlace},
-    plan::{Lab, LabFile, Origin, PackPlan, Planner, Rules},
+    plan::{Lab, LabFile, PackPlan, Planner, RememberedFiles, Rules},
     report::Code,
 };
 
@@ -42,8 +43,9 @@ pub(super) fn pack(request: &Request, output: &Path, run: &Run<'_>) -> Result<Pa
         check_is_export(export)?;
     }
     let recovered = recover(&pack, &stock, request.dry_run, run)?;
-    let earlier = read_manifest(&pack)?;
-    check_stock(&pack, earlier.as_ref(), &stock)?;
+    let mut earlier = Outline::read(&pack)?;
+    let manifest = earlier.as_ref().map(|earlier| &earlier.manifest);
+    check_stock(&pack, manifest, &stock)?;
     if earlier.is_none() && !recovered.resumed {
         check_empty(&pack)?;
     }
@@ -59,13 +61,17 @@ pub(super) fn pack(request: &Request, output: &Path, run: &Run<'_>) -> Result<Pa
     let mut survey = survey(&terms, run)?;
     check_lengths(&pack, &survey.lab)?;
     survey.findings.extend(streams_lost(&survey.lab)?);
+    if let Some(earlier) = &mut earlier {
+        earlier.share_paths(&survey.lab);
+    }
     let mut ours = recovered.ours;
-    ours.extend(earlier.iter().flat_map(earlier::placed).cloned());
+    ours.extend(earlier.iter().flat_map(|earlier| &earlier.placed).cloned());
     let in_use = names_in_use(&pack, &survey.lab, &ours)?;
+    drop(ours);
     if in_use.any_error() {
         return Err(PackError::Refused(in_use));
     }
-    let job = Job {
+    let mut job = Job {
         request,
         pack,
         exports,
@@ -97,7 +103,7 @@ struct Job<'a> {
     pack: PathBuf,
     exports: Vec<PathBuf>,
     stock: Stock,
-    earlier: Option<Manifest>,
+    earlier: Option<Outline>,
     survey: Survey,
     run: &'a Run<'a>,
 }
@@ -107,25 +113,30 @@ impl Job<'_> {
         &self.survey.lab
     }
 
+    /// The manifest of the pack that stands, without its files.
+    fn earlier_manifest(&self) -> Option<&Manifest> {
+        self.earlier.as_ref().map(|earlier| &earlier.manifest)
+    }
+
     /// Does the work; `None` where the store has lost a RefDisk meanwhile, and nothing was done.
-    fn carry_out(&self) -> Result<Option<PackPlan>, PackError> {
-        let memory = seen::recall(&self.pack);
-        let shelf = Shelf::open(&self.stock, self.earlier.as_ref(), self.run)?;
+    fn carry_out(&mut self) -> Result<Option<PackPlan>, PackError> {
+        let memory = seen::recall(&self.pack, self.lab());
+        let shelf = Shelf::open(&self.stock, self.earlier_manifest(), self.run)?;
         if self.request.dry_run {
-            let reader = Reader {
+            let mut reader = Reader {
                 lab: self.lab(),
-                memory: &memory,
+                memory,
                 copies: None,
                 run: self.run,
             };
-            return Ok(Some(self.read(&reader, &shelf)?.0));
+            return Ok(Some(self.read(&mut reader, &shelf)?.0));
         }
         let expected = self.expected_duplicates(&shelf)?;
         let bytes = self.bytes_to_copy(&memory, &expected);
         check_space(&self.pack, bytes)?;
         fs::create_dir_all(&self.pack)?;
         let _lock = FolderLock::acquire(&self.pack.join(LOCK), self.run)?;
-        if has_journal(&self.pack)? || !is_manifest(&self.pack, self.earlier.as_ref())? {
+        if has_journal(&self.pack)? || !Outline::stands(self.earlier.as_ref(), &self.pack)? {
             let message = "another labpack packed into this folder at the same time";
             let next = "run the same command again";
             return Err(PackError::refuse(
@@ -141,24 +152,21 @@ impl Job<'_> {
             staging: &staging,
             expected,
         });
-        let reader = Reader {
+        let mut reader = Reader {
             lab: self.lab(),
-            memory: &memory,
+            memory,
             copies,
             run: self.run,
         };
-        let (plan, reads) = self.read(&reader, &shelf)?;
-        let waiting = self.waiting(&plan, &reads, &memory, &reader)?;
+        let (plan, reads) = self.read(&mut reader, &shelf)?;
+        let waiting = self.waiting(&plan, &reads, &reader)?;
         staging.settle()?;
         shelf.prove(&plan, self.run)?;
         let unused = self.unused(&plan, &shelf)?;
-        // There may be very many files, and what follows makes a list of its own.
-        drop(reader);
-        drop(memory);
         self.finish(plan, reads, waiting, unused)
     }
 
-    fn read(&self, reader: &Reader<'_>, shelf: &Shelf) -> Result<(PackPlan, Reads), PackError> {
+    fn read(&self, reader: &mut Reader<'_>, shelf: &Shelf) -> Result<(PackPlan, Reads), PackError> {
         let all_parents = self.request.all_parents;
         let rules = Rules {
             all_parents,
@@ -166,37 +174,40 @@ impl Job<'_> {
             in_place: false,
         };
         let mut planner = Planner::new(self.lab(), shelf, rules);
-        let reads = reader.read_all(&mut planner)?;
-        let digests = reads
-            .iter()
-            .map(|(&at, read)| (at, read.digest.clone()))
-            .collect();
-        let mut plan = planner.finish(&digests, &tool(), manifest::now());
-        if let Some(earlier) = &self.earlier {
+        let mut reads = reader.read_all(&mut planner)?;
+        for (at, read) in reads.iter_mut() {
+            let path = &self.lab().files[at].path;
+            read.stands = self.stands(path, &read.digest.content, &reader.memory)?;
+        }
+        // There may be very many files, and room is needed for what is planned of them.
+        reader.memory = RememberedFiles::default();
+        let mut plan = planner.finish(reads.digests(), &tool(), manifest::now());
+        if let Some(earlier) = self.earlier_manifest() {
             keep_unknown(earlier, &mut plan.manifest);
         }
         Ok((plan, reads))
     }
 
     fn finish(
-        &self,
+        &mut self,
         plan: PackPlan,
         reads: Reads,
         waiting: Vec<Waiting>,
         unused: Vec<manifest::RefDisk>,
     ) -> Result<Option<PackPlan>, PackError> {
-        let lab = self.lab();
-        let memory = reads.into_iter().filter_map(|(at, read)| {
-            let file = &lab.files[at];
-            Some((file.path.clone(), read.remembered(*file.seen()?)))
-        });
+        let obsolete = self.obsolete(&plan);
+        let obsolete_folders = self.obsolete_folders(&plan);
+        self.earlier = None;
+        // What is done from here on stands in the plan.
+        let lab = mem::take(&mut self.survey.lab);
+        let memory = reads.into_remembered(lab);
         let work = Work {
             mode: Mode::Output,
-            memory: memory.collect(),
+            memory,
             root: None,
             waiting,
-            obsolete: self.obsolete(&plan),
-            obsolete_folders: self.obsolete_folders(&plan),
+            obsolete,
+            obsolete_folders,
             unused,
             plan,
         };
@@ -221,27 +232,23 @@ impl Job<'_> {
         &self,
         plan: &PackPlan,
         reads: &Reads,
-        memory: &Memory,
         reader: &Reader<'_>,
     ) -> Result<Vec<Waiting>, PackError> {
-        let index = index(self.lab());
-        let stored = plan.entries.iter().map(|entry| &entry.from);
-        let mut needed: Vec<&RelPath> = stored.collect();
-        for file in plan.manifest.placed() {
-            if !self.stands(&file.path, &file.digest, memory)? {
-                needed.push(&file.path);
-            }
-        }
+        let lab = self.lab();
+        let read_of = |path: &RelPath| {
+            let at = lab.find(path)?;
+            Some((at, reads.get(at)?))
+        };
+        let stored = plan.entries.iter().filter_map(|entry| read_of(&entry.from));
+        let placed = placed(&plan.manifest).filter_map(read_of);
         let mut waiting = Vec::new();
-        for path in needed {
-            let Some(&at) = index.get(path) else { continue };
-            let Some(read) = reads.get(&at) else { continue };
-            let for_store = self.lab().is_shareable(at);
+        for (at, read) in stored.chain(placed.filter(|(_, read)| !read.stands)) {
+            let for_store = lab.is_shareable(at);
             if !read.copied {
                 reader.copy(at, read, for_store)?;
             }
             waiting.push(Waiting {
-                path: path.clone(),
+                path: lab.files[at].path.clone(),
                 for_store,
             });
         }
@@ -253,7 +260,7 @@ impl Job<'_> {
         &self,
         path: &RelPath,
         digest: &ContentId,
-        memory: &Memory,
+        memory: &RememberedFiles,
     ) -> Result<bool, PackError> {
         let Some(known) = memory.get(path).filter(|known| known.content == *digest) else {
             return Ok(false);
@@ -265,10 +272,15 @@ impl Job<'_> {
     }
 
     fn obsolete(&self, plan: &PackPlan) -> Vec<RelPath> {
-        let placed = earlier::placed(&plan.manifest);
-        let new: HashSet<String> = placed.map(RelPath::folded).collect();
-        let old = self.earlier.iter().flat_map(earlier::placed);
-        old.filter(|path| !new.contains(&path.folded()))
+        let new: HashSet<&RelPath> = placed(&plan.manifest).collect();
+        let old = self.earlier.iter().flat_map(|earlier| &earlier.placed);
+        let gone: Vec<&RelPath> = old.filter(|path| !new.contains(path)).collect();
+        if gone.is_empty() {
+            return Vec::new();
+        }
+        let new: HashSet<String> = new.into_iter().map(RelPath::folded).collect();
+        let gone = gone.into_iter();
+        gone.filter(|path| !new.contains(&path.folded()))
             .cloned()
             .collect()
     }
@@ -280,7 +292,8 @@ impl Job<'_> {
             .iter()
             .map(|folder| folder.path.folded());
         let new: HashSet<String> = new.collect();
-        let old = self.earlier.iter().flat_map(|manifest| &manifest.folders);
+        let old = self.earlier_manifest();
+        let old = old.iter().flat_map(|manifest| &manifest.folders);
         let old = old.map(|folder| &folder.path);
         old.filter(|path| !new.contains(&path.folded()))
             .cloned()
@@ -303,7 +316,8 @@ impl Job<'_> {
             .iter()
             .map(|disk| &disk.file)
             .collect();
-        let old = self.earlier.iter().flat_map(|manifest| &manifest.ref_disks);
+        let old = self.earlier_manifest();
+        let old = old.iter().flat_map(|manifest| &manifest.ref_disks);
         Ok(old
             .filter(|disk| !kept.contains(&disk.file))
             .cloned()
@@ -347,16 +361,16 @@ impl Job<'_> {
         ))
     }
 
-    fn bytes_to_copy(&self, memory: &Memory, expected: &HashSet<usize>) -> u64 {
+    fn bytes_to_copy(&self, memory: &RememberedFiles, expected: &HashSet<usize>) -> u64 {
         let new = self.lab().files.iter().enumerate().filter(|(at, file)| {
             let known = memory
                 .get(&file.path)
-                .is_some_and(|known| Some(&known.seen) == file.seen());
+                .is_some_and(|known| Some(known.seen) == file.seen());
             !known && !expected.contains(at)
         });
-        let bytes = |file: &LabFile| match &file.origin {
-            Origin::Standing { at, .. } => fs::bytes_to_copy(at).unwrap_or(file.length),
-            Origin::Stored { .. } => 0,
+        let bytes = |file: &LabFile| {
+            let at = file.at();
+            at.map_or(0, |at| fs::bytes_to_copy(&at).unwrap_or(file.length))
         };
         new.map(|(_, file)| bytes(file)).sum()
     }
@@ -397,10 +411,10 @@ fn shareable_id(lab: &Lab, at: usize) -> Option<DiskId> {
 }
 
 fn sample(file: &LabFile, run: &Run<'_>) -> Result<[u8; 32], PackError> {
-    let Origin::Standing { at, .. } = &file.origin else {
+    let Some(at) = file.at() else {
         return Ok([0; 32]);
     };
-    let source = SourceFile::open(at, run.meter)?;
+    let source = SourceFile::open(&at, run.meter)?;
     let mut hasher = blake3::Hasher::new();
     let len = source.len().min(SAMPLE);
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];

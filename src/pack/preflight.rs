@@ -10,7 +10,7 @@ use crate::{
     base::RelPath,
     export,
     fs::{self, Entry, FileKey, FsError},
-    plan::{Lab, Origin, PackPlan, StoreEntry},
+    plan::{Lab, PackPlan, StoreEntry},
     report::{Code, Finding, Findings},
 };
 
@@ -110,8 +110,8 @@ pub(super) fn check_empty(pack: &Path) -> Result<(), PackError> {
 pub(super) fn streams_lost(lab: &Lab) -> Result<Vec<Finding>, FsError> {
     let mut findings = Vec::new();
     for file in &lab.files {
-        if let Origin::Standing { at, .. } = &file.origin {
-            findings.extend(export::streams_lost(at, &file.path)?);
+        if let Some(at) = file.at() {
+            findings.extend(export::streams_lost(&at, &file.path)?);
         }
     }
     Ok(findings)

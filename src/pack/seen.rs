@@ -1,19 +1,18 @@
 //! `labpack.seen.json`: what the last run knew of files.
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
 use crate::{
     base::{FileTime, RelPath},
     fs::{self, FsError},
-    plan::{Remembered, SeenFiles},
+    plan::{Lab, Remembered, RememberedFiles, SeenFiles},
 };
 
-/// What is known of files, by path.
-pub(super) type Memory = BTreeMap<RelPath, Remembered>;
-
-/// Reads what the last run knew of files; nothing where that cannot be read.
-pub(super) fn recall(pack: &Path) -> Memory {
-    read(pack).map(|seen| seen.files).unwrap_or_default()
+/// Reads what the last run knew of the files of a lab; nothing where that cannot be read.
+pub(super) fn recall(pack: &Path, lab: &Lab) -> RememberedFiles {
+    let mut known = read(pack).map(|seen| seen.files).unwrap_or_default();
+    known.keep(|path| Some(&lab.files[lab.find(path)?].path));
+    known
 }
 
 /// Reads when the folder of the export was modified before it became a pack.
@@ -23,8 +22,7 @@ pub(super) fn recall_root(pack: &Path) -> Option<FileTime> {
 
 fn read(pack: &Path) -> Option<SeenFiles> {
     let path = pack.join(SeenFiles::FILE_NAME);
-    let bytes = fs::read_bounded(&path, SeenFiles::MAX_BYTES).ok()?;
-    SeenFiles::read(&bytes).ok()
+    SeenFiles::read(fs::open_bounded(&path, SeenFiles::MAX_BYTES).ok()?).ok()
 }
 
 /// Keeps what this run knows of files for the next one.

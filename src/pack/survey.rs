@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 mod drafted;
@@ -23,7 +24,7 @@ use crate::{
     export::{Neighbourhood, Origin as Whence, PackView, ScannedFile},
     fs::{self, Entry},
     manifest::{Folder, Manifest, PackedFile, Place, Role, Sharing, Unknown},
-    plan::{Lab, LabFile, Origin, Seen},
+    plan::{Lab, LabFile, Origin, StoredFile},
     report::{Code, Finding, Findings, Severity},
 };
 
@@ -233,20 +234,22 @@ impl<'a> Draft<'a> {
         let broken =
             self.judged.is_broken(at.0, at.1) || vm.is_some_and(|vm| self.broken_vms.contains(&vm));
         let info = scanned.info();
+        let stamp = &scanned.stamp;
         let role = match node {
             _ if broken => Role::Broken,
             Some(node) => self.judged.role(node),
             None => Role::File,
         };
         let origin = Origin::Standing {
-            at: scanned.path.below(&site.inventory.root),
-            seen: Seen::new(&scanned.stamp, info.map(|info| info.own_id)),
+            root: Arc::clone(&site.root),
+            below: scanned.path.clone(),
+            key: stamp.key,
         };
         let file = LabFile {
             path,
-            length: scanned.stamp.len,
-            modified: scanned.stamp.modified,
-            attributes: scanned.stamp.attributes,
+            length: stamp.len,
+            modified: stamp.modified,
+            attributes: stamp.attributes,
             vm,
             role,
             disk: info.map(|info| LabFile::facts(info)),
@@ -320,10 +323,10 @@ impl<'a> Draft<'a> {
                 role,
                 disk: packed.disk.clone(),
                 parent: None,
-                origin: Origin::Stored {
+                origin: Origin::Stored(Box::new(StoredFile {
                     place,
                     digest: packed.digest,
-                },
+                })),
                 external: false,
                 relink: None,
             },
@@ -415,10 +418,8 @@ impl<'a> Draft<'a> {
         };
         for drafted in self.files.iter() {
             let path = &drafted.file.path;
-            if let Origin::Stored {
-                place: Place::Store { ref_disk, .. },
-                ..
-            } = &drafted.file.origin
+            if let Some(stored) = drafted.file.stored()
+                && let Place::Store { ref_disk, .. } = &stored.place
                 && let Some(disk) = manifest.ref_disk(ref_disk)
             {
                 users.entry(store.join(&disk.file)).or_default().push(path);
@@ -453,14 +454,11 @@ fn know_parents_again(files: &mut [LabFile]) {
     for at in 0..files.len() {
         let child = &files[at];
         let shared = matches!(
-            &child.origin,
-            Origin::Stored {
-                place: Place::Store {
-                    sharing: Sharing::Link,
-                    ..
-                },
+            child.stored().map(|stored| &stored.place),
+            Some(Place::Store {
+                sharing: Sharing::Link,
                 ..
-            }
+            })
         );
         let Some(parent) = child.parent.filter(|_| shared) else {
             continue;
@@ -506,13 +504,9 @@ mod tests {
             disk: None,
             parent: None,
             origin: Origin::Standing {
-                at: PathBuf::new(),
-                seen: Seen {
-                    key: FileKey { volume: 0, file: 0 },
-                    length: 0,
-                    modified: FileTime(0),
-                    disk: None,
-                },
+                root: Path::new("lab").into(),
+                below: RelPath::new("a.log").unwrap(),
+                key: FileKey { volume: 0, file: 0 },
             },
             external: false,
             relink: None,

@@ -1,6 +1,9 @@
 //! An export as the planner sees it.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -65,18 +68,24 @@ pub struct LabFile {
 pub enum Origin {
     /// In a file that stands in the export.
     Standing {
-        /// That file.
-        at: PathBuf,
-        /// What it looked like when it was scanned.
-        seen: Seen,
+        /// The folder that was scanned, or that of a parent from outside.
+        root: Arc<Path>,
+        /// Its path from there.
+        below: RelPath,
+        /// Which file it is.
+        key: FileKey,
     },
     /// In the store, since an earlier pack.
-    Stored {
-        /// What the earlier manifest says.
-        place: Place,
-        /// The file's digest.
-        digest: ContentId,
-    },
+    Stored(Box<StoredFile>),
+}
+
+/// A file that an earlier pack put into the store.
+#[derive(Debug, Clone)]
+pub struct StoredFile {
+    /// What the earlier manifest says.
+    pub place: Place,
+    /// The file's digest.
+    pub digest: ContentId,
 }
 
 /// What a file looked like: as long as this holds, its bytes are taken for unchanged.
@@ -134,17 +143,46 @@ impl LabFile {
             .is_some_and(|disk| disk.kind == DiskKind::Differencing)
     }
 
-    /// Returns what the file looked like, if it stands in the export.
+    /// Returns what the file looked like when it was scanned, if it stands in the export.
     #[must_use]
-    pub const fn seen(&self) -> Option<&Seen> {
+    pub fn seen(&self) -> Option<Seen> {
+        let Origin::Standing { key, .. } = self.origin else {
+            return None;
+        };
+        Some(Seen {
+            key,
+            length: self.length,
+            modified: self.modified,
+            disk: self.disk.as_ref().map(|disk| disk.own_id),
+        })
+    }
+
+    /// Returns where the file stands, if it does.
+    #[must_use]
+    pub fn at(&self) -> Option<PathBuf> {
         match &self.origin {
-            Origin::Standing { seen, .. } => Some(seen),
-            Origin::Stored { .. } => None,
+            Origin::Standing { root, below, .. } => Some(below.below(root)),
+            Origin::Stored(_) => None,
+        }
+    }
+
+    /// Returns what an earlier pack put into the store, if the file is there.
+    #[must_use]
+    pub const fn stored(&self) -> Option<&StoredFile> {
+        match &self.origin {
+            Origin::Standing { .. } => None,
+            Origin::Stored(stored) => Some(stored),
         }
     }
 }
 
 impl Lab {
+    /// Returns where the file with this path is in the list.
+    #[must_use]
+    pub fn find(&self, path: &RelPath) -> Option<usize> {
+        self.files.binary_search_by(|file| file.path.cmp(path)).ok()
+    }
+
     /// Returns the ancestors of a file, nearest first. The graph has no cycle: a lab is made of
     /// chains that were found sound.
     pub fn ancestors(&self, file: usize) -> impl Iterator<Item = usize> + '_ {

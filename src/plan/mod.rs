@@ -18,12 +18,12 @@ mod seen;
 mod unpack;
 
 pub use identity::{Digest, Identity, Masked, StoreForm, residue};
-pub use lab::{Lab, LabFile, LabVm, Origin, Seen};
+pub use lab::{Lab, LabFile, LabVm, Origin, Seen, StoredFile};
 pub use pack::{
     Known, KnownDisks, PackPlan, Planner, Removal, Rules, Saving, StoreEntry, StoredWrite,
 };
 pub use parents::{Location, Roots};
-pub use seen::{Remembered, RememberedForm, SeenFiles};
+pub use seen::{Remembered, RememberedFiles, RememberedForm, SeenFiles};
 pub use unpack::{
     FileAction, FileRecord, FileSource, FileStep, Link, LinkAction, LinkKind, LinkRecord, LinkStep,
     Receipt, RefDiskAction, RefDiskStep, Standing, UnpackPlan, Wanted, vhdx_id,

@@ -3,14 +3,17 @@
 //! A file that still looks so need not be read again. Losing this costs time and nothing else; it
 //! is never trusted alone for a file that is about to be removed.
 
-use std::{collections::BTreeMap, io};
+use std::{fmt, io};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, IgnoredAny, MapAccess, Visitor},
+};
 
 use super::{Digest, Seen};
 use crate::{
     base::{CanonicalId, ContentId, FileTime, RelPath},
-    manifest::{Document, DocumentError},
+    manifest::{Document, Manifest},
 };
 
 /// What reading a file once told.
@@ -22,7 +25,7 @@ pub struct Remembered {
     pub content: ContentId,
     /// Digest without what a relocation may touch, where it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub canonical: Option<CanonicalId>,
+    pub canonical: Option<Box<CanonicalId>>,
     /// Its store form, where it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store_form: Option<Box<RememberedForm>>,
@@ -59,7 +62,7 @@ impl Remembered {
         Self {
             seen,
             content: digest.content,
-            canonical: identity.map(|identity| identity.canonical),
+            canonical: identity.map(|identity| Box::new(identity.canonical)),
             store_form: form.zip(parent).map(|(form, parent)| {
                 Box::new(RememberedForm {
                     parent: parent.to_owned(),
@@ -80,8 +83,8 @@ pub struct SeenFiles {
     /// only knows what is below that folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<FileTime>,
-    /// What is known of files, by path.
-    pub files: BTreeMap<RelPath, Remembered>,
+    /// What is known of files.
+    pub files: RememberedFiles,
 }
 
 const DOCUMENT: Document = Document {
@@ -96,12 +99,19 @@ impl SeenFiles {
     /// A longer file is not read.
     pub const MAX_BYTES: u64 = 256 << 20;
 
-    /// Reads the bytes of the file.
+    /// Reads the file from the pieces of it that `bytes` gives. Of fields that no version knows
+    /// nothing is kept.
     ///
     /// # Errors
-    /// Where they are no such file, or one of a newer version.
-    pub fn read(bytes: &[u8]) -> Result<Self, DocumentError> {
-        DOCUMENT.read(bytes)
+    /// Where it is no such file, or one of a newer version.
+    pub fn read(bytes: impl io::Read) -> Result<Self, serde_json::Error> {
+        let seen: Self = serde_json::from_reader(bytes)?;
+        if seen.format == DOCUMENT.format && (1..=DOCUMENT.newest).contains(&seen.version) {
+            return Ok(seen);
+        }
+        Err(de::Error::custom(
+            "another format, or another version of it",
+        ))
     }
 
     /// Writes the file, one of its files after the other: there may be very many.
@@ -126,6 +136,94 @@ impl SeenFiles {
     }
 }
 
+/// What is known of files, in the order of their paths. There may be very many of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RememberedFiles(Vec<(RelPath, Remembered)>);
+
+impl RememberedFiles {
+    /// Returns what is known of the file at `path`.
+    #[must_use]
+    pub fn get(&self, path: &RelPath) -> Option<&Remembered> {
+        let at = self.0.binary_search_by(|(known, _)| known.cmp(path)).ok()?;
+        Some(&self.0[at].1)
+    }
+
+    /// Forgets the files that `find` does not know; the others share the paths that it returns.
+    pub fn keep<'a>(&mut self, find: impl Fn(&RelPath) -> Option<&'a RelPath>) {
+        self.0.retain_mut(|(path, _)| match find(path) {
+            Some(same) => {
+                path.clone_from(same);
+                true
+            }
+            None => false,
+        });
+        self.0.shrink_to_fit();
+    }
+
+    /// Returns every file.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&RelPath, &Remembered)> {
+        self.0.iter().map(|(path, known)| (path, known))
+    }
+}
+
+/// Of two that have one path, the later counts.
+impl FromIterator<(RelPath, Remembered)> for RememberedFiles {
+    fn from_iter<I: IntoIterator<Item = (RelPath, Remembered)>>(files: I) -> Self {
+        let mut files: Vec<_> = files.into_iter().collect();
+        // To sort takes room, and most often they are in order.
+        if !files.is_sorted_by_key(|(path, _)| path) {
+            files.sort_by(|(one, _), (other, _)| one.cmp(other));
+        }
+        files.dedup_by(|later, earlier| {
+            let same = later.0 == earlier.0;
+            if same {
+                std::mem::swap(later, earlier);
+            }
+            same
+        });
+        Self(files)
+    }
+}
+
+impl Serialize for RememberedFiles {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for RememberedFiles {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FilesVisitor)
+    }
+}
+
+/// More files than a lab may have are refused before they are kept.
+struct FilesVisitor;
+
+impl<'de> Visitor<'de> for FilesVisitor {
+    type Value = RememberedFiles;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("what is known of files, by path")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RememberedFiles, A::Error> {
+        // A list that grows stands twice for a moment, and room that stays empty costs nothing.
+        let mut files = Vec::with_capacity(Manifest::MOST_FILES);
+        while files.len() < Manifest::MOST_FILES {
+            match map.next_entry()? {
+                Some(file) => files.push(file),
+                None => break,
+            }
+        }
+        if map.next_key::<IgnoredAny>()?.is_some() {
+            return Err(de::Error::custom("more files than a lab may have"));
+        }
+        files.shrink_to_fit();
+        Ok(files.into_iter().collect())
+    }
+}
+
 /// [`SeenFiles`] on their way out.
 #[derive(Serialize)]
 struct Written<F: Serialize> {
@@ -145,5 +243,91 @@ where
 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map((self.0)())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::FileKey;
+
+    fn known(number: usize) -> Remembered {
+        Remembered {
+            seen: Seen {
+                key: FileKey { volume: 1, file: 2 },
+                length: number as u64,
+                modified: FileTime(5),
+                disk: None,
+            },
+            content: ContentId::from(blake3::hash(b"7")),
+            canonical: None,
+            store_form: None,
+            copy: None,
+        }
+    }
+
+    fn path(number: usize) -> RelPath {
+        RelPath::new(format!("{number:06}.log")).unwrap()
+    }
+
+    fn written(count: usize) -> Vec<u8> {
+        let files: Vec<_> = (0..count).rev().map(path).collect();
+        let each = || files.iter().map(|path| (path, known(count)));
+        let mut bytes = Vec::new();
+        SeenFiles::write(None, each, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_in_order() {
+        let read = SeenFiles::read(written(3).as_slice()).unwrap();
+        let paths: Vec<_> = read.files.iter().map(|(path, _)| path.clone()).collect();
+        assert_eq!(paths, [0, 1, 2].map(path));
+        assert_eq!(read.files.get(&path(1)), Some(&known(3)));
+        assert_eq!(read.files.get(&path(3)), None);
+    }
+
+    #[test]
+    fn more_files_than_a_lab_may_have_are_not_kept() {
+        let most = Manifest::MOST_FILES;
+        let read = SeenFiles::read(written(most).as_slice()).unwrap();
+        assert_eq!(read.files.iter().len(), most);
+        let error = SeenFiles::read(written(most + 1).as_slice()).unwrap_err();
+        assert!(error.to_string().contains("more files"), "{error}");
+    }
+
+    #[test]
+    fn another_format_or_version_is_not_read() {
+        let text = String::from_utf8(written(1)).unwrap();
+        for (from, to) in [("labpack-seen", "x"), (":1,", ":2,"), (":1,", ":0,")] {
+            let other = text.replacen(from, to, 1);
+            assert_ne!(other, text);
+            SeenFiles::read(other.as_bytes()).unwrap_err();
+        }
+        SeenFiles::read(&text.as_bytes()[..text.len() - 1]).unwrap_err();
+    }
+
+    #[test]
+    fn of_two_files_of_one_path_the_later_counts() {
+        let files = [
+            (path(2), known(1)),
+            (path(1), known(2)),
+            (path(2), known(3)),
+        ];
+        let files = RememberedFiles::from_iter(files);
+        assert_eq!(files.iter().len(), 2);
+        assert_eq!(files.get(&path(2)), Some(&known(3)));
+    }
+
+    #[test]
+    fn files_that_are_not_asked_for_are_forgotten() {
+        let mut files = RememberedFiles::from_iter((0..4).map(|at| (path(at), known(at))));
+        let asked = [path(1), path(3)];
+        files.keep(|path| asked.iter().find(|asked| *asked == path));
+        let left: Vec<_> = files
+            .iter()
+            .map(|(path, known)| (path, known.seen.length))
+            .collect();
+        assert_eq!(left, [(&asked[0], 1), (&asked[1], 3)]);
     }
 }

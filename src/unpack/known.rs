@@ -22,14 +22,14 @@ impl Known {
     /// Nothing where it cannot be read: that costs time and nothing else.
     pub(super) fn of(places: &Places, manifest: &Manifest, run: &Run<'_>) -> Self {
         let path = places.pack.join(SeenFiles::FILE_NAME);
-        let bytes = fs::read_bounded(&path, SeenFiles::MAX_BYTES).ok();
+        let seen = fs::open_bounded(&path, SeenFiles::MAX_BYTES).ok();
         let store = match manifest.store {
             StorePlace::Own => places.own_store(),
             StorePlace::Shared => places.store(),
         };
         let entries = Store::open(&store, run).map(|store| store.entries());
         Self {
-            files: bytes.and_then(|bytes| SeenFiles::read(&bytes).ok()),
+            files: seen.and_then(|seen| SeenFiles::read(seen).ok()),
             ref_disks: entries.unwrap_or_default(),
         }
     }

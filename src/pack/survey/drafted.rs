@@ -85,6 +85,9 @@ impl Files {
 
     /// The files alone, in their order.
     pub(super) fn into_files(self) -> Vec<LabFile> {
-        self.list.into_iter().map(|drafted| drafted.file).collect()
+        let files = self.list.into_iter().map(|drafted| drafted.file);
+        let mut files: Vec<LabFile> = files.collect();
+        files.shrink_to_fit();
+        files
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     chain::{NodeId, Surroundings},
     formats::{DiskInfo, HintKind, ParentPaths},
     manifest::Role,
-    plan::{LabFile, Origin, Seen},
+    plan::{LabFile, Origin},
     report::{Code, Finding},
 };
 
@@ -64,13 +64,24 @@ impl<'d, 'a> External<'d, 'a> {
             return Ok(None);
         }
         let outside = judged.disks.file(parent);
-        let path = beside(child, outside)?;
+        let folder = outside.parent().unwrap_or(Path::new(""));
+        let name = name_of(outside)?;
+        let path = beside(child, &name)?;
         let known = self.taken.get(&path.folded()).copied();
         if known.is_some_and(|there| !there.is_some_and(|there| self.is_same(there, parent))) {
             return Err(in_the_way(child, &path, outside));
         }
         if known.is_none() {
-            self.add(&path, parent);
+            let (root, below) = (folder.into(), name);
+            self.add(
+                &path,
+                parent,
+                Origin::Standing {
+                    root,
+                    below,
+                    key: judged.disks.stamp(parent).key,
+                },
+            );
         }
         let drafted = self
             .draft
@@ -93,7 +104,7 @@ impl<'d, 'a> External<'d, 'a> {
         disks.disk(one).identity == disks.disk(other).identity
     }
 
-    fn add(&mut self, path: &RelPath, node: NodeId) {
+    fn add(&mut self, path: &RelPath, node: NodeId, origin: Origin) {
         let judged = self.draft.judged;
         let (stamp, info) = (
             judged.disks.stamp(node),
@@ -108,10 +119,7 @@ impl<'d, 'a> External<'d, 'a> {
             role: judged.role(node),
             disk: info.map(LabFile::facts),
             parent: None,
-            origin: Origin::Standing {
-                at: judged.disks.file(node).to_owned(),
-                seen: Seen::new(stamp, info.map(|info| info.own_id)),
-            },
+            origin,
             external: true,
             relink: None,
         };
@@ -128,13 +136,16 @@ fn names_beside(info: &DiskInfo, name: &str) -> bool {
     hints.any(|hint| hint.kind == HintKind::Relative && hint.path == beside)
 }
 
-/// The path in the lab of a parent from outside: its own name, in the child's folder.
-fn beside(child: &RelPath, outside: &Path) -> Result<RelPath, Finding> {
+fn name_of(outside: &Path) -> Result<RelPath, Finding> {
     let name = outside.file_name().unwrap_or_default();
-    let name = RelPath::from_system(Path::new(name)).map_err(|bad| {
+    RelPath::from_system(Path::new(name)).map_err(|bad| {
         Finding::error(Code::BadName, outside.display(), bad.why)
             .next("rename the parent, and reconnect its children with Set-VHD -ParentPath")
-    })?;
+    })
+}
+
+/// The path in the lab of a parent from outside: its own name, in the child's folder.
+fn beside(child: &RelPath, name: &RelPath) -> Result<RelPath, Finding> {
     let path = match child.folder() {
         Some(folder) => format!("{folder}/{name}"),
         None => name.to_string(),

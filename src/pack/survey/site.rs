@@ -1,6 +1,6 @@
 //! One export of those that make a lab.
 
-use std::{collections::HashSet, path::Path};
+use std::{collections::HashSet, path::Path, sync::Arc};
 
 use crate::{
     base::{RelPath, Run},
@@ -12,6 +12,8 @@ use crate::{
 /// One export.
 pub(super) struct Site {
     pub(super) inventory: Inventory,
+    /// The inventory's, for each of its files to share.
+    pub(super) root: Arc<Path>,
     pub(super) prefix: Option<RelPath>,
 }
 
@@ -31,7 +33,11 @@ impl Site {
             }
             prefix => prefix.and_then(Result::ok),
         };
-        Ok(Self { inventory, prefix })
+        Ok(Self {
+            root: inventory.root.as_path().into(),
+            inventory,
+            prefix,
+        })
     }
 
     /// The path of something in this export, from the top of the pack.

@@ -9,7 +9,7 @@ use crate::{
         Manifest, PackedFile, ParentFacts, Place, RefDisk, RefDiskFacts, Residue, Role, Sharing,
         StorePlace, Totals, Unknown, Vm,
     },
-    plan::{Digest, Lab, LabFile, LabVm, Masked, Origin, residue},
+    plan::{Digest, Lab, LabFile, LabVm, Masked, residue},
     store,
 };
 
@@ -68,9 +68,7 @@ impl<'a> Planner<'a> {
             digests: vec![None; count],
         };
         for file in 0..count {
-            if let Origin::Stored { digest, .. } = lab.files[file].origin {
-                planner.digests[file] = Some(digest);
-            }
+            planner.digests[file] = lab.files[file].stored().map(|stored| stored.digest);
         }
         planner
     }
@@ -86,15 +84,10 @@ impl<'a> Planner<'a> {
     /// Levels come in the order of [`Lab::shareable_by_level`].
     pub fn settle_level(&mut self, level: &[usize], digests: &HashMap<usize, Digest>) {
         for &file in level {
-            match &self.lab.files[file].origin {
-                Origin::Stored {
-                    place: Place::Store { ref_disk, .. },
-                    ..
-                } => self.join_known(file, *ref_disk),
-                Origin::Stored {
-                    place: Place::Pack, ..
-                } => {}
-                Origin::Standing { .. } => self.join(file, &digests[&file]),
+            match self.lab.files[file].stored().map(|stored| &stored.place) {
+                Some(Place::Store { ref_disk, .. }) => self.join_known(file, *ref_disk),
+                Some(Place::Pack) => {}
+                None => self.join(file, &digests[&file]),
             }
         }
     }
@@ -210,12 +203,12 @@ impl<'a> Planner<'a> {
     #[must_use]
     pub fn finish(
         mut self,
-        digests: &HashMap<usize, Digest>,
+        digests: impl IntoIterator<Item = (usize, ContentId)>,
         tool: &str,
         created: String,
     ) -> PackPlan {
-        for (&file, digest) in digests {
-            self.digests[file] = Some(digest.content);
+        for (file, digest) in digests {
+            self.digests[file] = Some(digest);
         }
         self.join_stored();
         self.choose_parents();
@@ -227,12 +220,10 @@ impl<'a> Planner<'a> {
     /// a parent of it stands there again, or another file in its place.
     fn join_stored(&mut self) {
         for (file, lab_file) in self.lab.files.iter().enumerate() {
-            if let Origin::Stored {
-                place: Place::Store { ref_disk, .. },
-                digest,
-            } = &lab_file.origin
+            if let Some(stored) = lab_file.stored()
+                && let Place::Store { ref_disk, .. } = &stored.place
                 && self.group_of[file].is_none()
-                && ref_disk != digest
+                && *ref_disk != stored.digest
             {
                 self.join_known(file, *ref_disk);
             }
@@ -331,32 +322,36 @@ impl<'a> Planner<'a> {
     }
 
     fn plan(self, tool: &str, created: String) -> PackPlan {
-        let packed: Vec<PackedFile> = (0..self.lab.files.len())
-            .map(|file| self.packed(file))
-            .collect();
         let entries = self.entries();
-        let from: HashSet<&RelPath> = entries.iter().map(|entry| &entry.from).collect();
-        let mut removals = Vec::new();
-        for (file, packed) in self.lab.files.iter().zip(&packed) {
-            if let (Some(&seen), &Place::Store { ref_disk, .. }) = (file.seen(), &packed.place)
-                && self.rules.in_place
-                && !from.contains(&file.path)
-            {
-                removals.push(Removal {
-                    path: file.path.clone(),
-                    seen,
-                    ref_disk,
-                });
-            }
-        }
-        let savings = savings(self.lab, &packed);
-        let manifest = self.manifest(packed, tool, created);
+        let removals = self.removals(&entries);
+        let manifest = self.manifest(tool, created);
         PackPlan {
+            savings: savings(&manifest),
             manifest,
             entries,
             removals,
-            savings,
         }
+    }
+
+    fn removals(&self, entries: &[StoreEntry]) -> Vec<Removal> {
+        if !self.rules.in_place {
+            return Vec::new();
+        }
+        let from: HashSet<&RelPath> = entries.iter().map(|entry| &entry.from).collect();
+        let removal = |(file, group): (&LabFile, &Option<usize>)| {
+            let (path, seen) = (file.path.clone(), file.seen()?);
+            let ref_disk = self.groups[(*group)?].disk.id;
+            Some(Removal {
+                path,
+                seen,
+                ref_disk,
+            })
+        };
+        let files = self.lab.files.iter().zip(&self.group_of);
+        files
+            .filter(|(file, _)| !from.contains(&file.path))
+            .filter_map(removal)
+            .collect()
     }
 
     fn packed(&self, at: usize) -> PackedFile {
@@ -392,8 +387,8 @@ impl<'a> Planner<'a> {
 
     fn place(&self, at: usize) -> Place {
         let file = &self.lab.files[at];
-        if let Origin::Stored { place, .. } = &file.origin {
-            return place.clone();
+        if let Some(stored) = file.stored() {
+            return stored.place.clone();
         }
         let Some(group) = self.group_of[at].map(|group| &self.groups[group]) else {
             return Place::Pack;
@@ -427,7 +422,7 @@ impl<'a> Planner<'a> {
     fn entry(&self, group: &Group) -> Option<StoreEntry> {
         let first = group.members.iter().find_map(|&file| {
             let file = &self.lab.files[file];
-            file.seen().map(|seen| (file.path.clone(), *seen))
+            file.seen().map(|seen| (file.path.clone(), seen))
         });
         let (from, seen) = first?;
         let patch = group
@@ -444,35 +439,43 @@ impl<'a> Planner<'a> {
         })
     }
 
-    fn manifest(&self, packed: Vec<PackedFile>, tool: &str, created: String) -> Manifest {
+    fn manifest(&self, tool: &str, created: String) -> Manifest {
         let ref_disks: Vec<RefDisk> = self
             .groups
             .iter()
             .filter(|group| group.stored)
             .map(|group| self.ref_disk(group))
             .collect();
-        let totals = totals(self.lab, &packed, &ref_disks);
         let mut vms: Vec<Vm> = self.lab.vms.iter().map(vm_without_files).collect();
         let mut other_files = Vec::new();
-        for (file, packed) in self.lab.files.iter().zip(packed) {
-            match file.vm {
-                Some(vm) => vms[vm].files.push(packed),
-                None => other_files.push(packed),
-            }
+        // There may be very many: a list that grows stands twice for a moment.
+        let mut counts = vec![0; vms.len()];
+        let in_vms = self.lab.files.iter().filter_map(|file| file.vm);
+        in_vms.for_each(|vm| counts[vm] += 1);
+        other_files.reserve_exact(self.lab.files.len() - counts.iter().sum::<usize>());
+        for (vm, count) in vms.iter_mut().zip(counts) {
+            vm.files.reserve_exact(count);
         }
-        Manifest {
+        for (at, file) in self.lab.files.iter().enumerate() {
+            let files = file.vm.map_or(&mut other_files, |vm| &mut vms[vm].files);
+            files.push(self.packed(at));
+        }
+        let mut manifest = Manifest {
             format: Manifest::FORMAT.to_owned(),
             version: Manifest::VERSION,
             tool: tool.to_owned(),
             created,
             store: self.rules.store,
-            totals,
+            totals: Totals::default(),
             vms,
             other_files,
             folders: self.lab.folders.clone(),
             ref_disks,
             unknown: Unknown::new(),
-        }
+        };
+        // Should it be more than 64 bits hold, the manifest is refused before it is written.
+        manifest.totals = manifest.count().unwrap_or_default();
+        manifest
     }
 
     fn ref_disk(&self, group: &Group) -> RefDisk {
@@ -531,39 +534,17 @@ fn plain_ref_disk(file: &LabFile, id: ContentId) -> RefDisk {
     }
 }
 
-fn totals(lab: &Lab, packed: &[PackedFile], ref_disks: &[RefDisk]) -> Totals {
-    let in_pack = packed.iter().filter(|file| file.place == Place::Pack);
-    let ref_disk_bytes = ref_disks.iter().map(|disk| disk.length).sum();
-    Totals {
-        vms: lab.vms.len() as u64,
-        files: packed.len() as u64,
-        export_bytes: packed.iter().map(|file| file.length).sum(),
-        packed_bytes: in_pack.map(|file| file.length).sum::<u64>() + ref_disk_bytes,
-        ref_disks: ref_disks.len() as u64,
-        ref_disk_bytes,
-        unknown: Unknown::new(),
-    }
-}
-
-fn savings(lab: &Lab, packed: &[PackedFile]) -> Vec<Saving> {
-    let mut savings: Vec<Saving> = lab
-        .vms
-        .iter()
-        .map(|vm| Saving {
-            vm: vm.name.clone(),
-            ..Saving::default()
-        })
-        .collect();
-    let mut others = Saving::default();
-    for (file, packed) in lab.files.iter().zip(packed) {
-        let saving = file.vm.map_or(&mut others, |vm| &mut savings[vm]);
-        saving.bytes += packed.length;
-        if packed.place != Place::Pack {
-            saving.in_store += packed.length;
+fn savings(manifest: &Manifest) -> Vec<Saving> {
+    let saving = |vm: &str, files: &[PackedFile]| {
+        let stored = files.iter().filter(|file| file.place != Place::Pack);
+        Saving {
+            vm: vm.to_owned(),
+            bytes: files.iter().map(|file| file.length).sum(),
+            in_store: stored.map(|file| file.length).sum(),
         }
-    }
-    if others.bytes > 0 {
-        savings.push(others);
-    }
-    savings
+    };
+    let vms = manifest.vms.iter();
+    let vms = vms.map(|vm| saving(&vm.name, &vm.files));
+    let others = saving("", &manifest.other_files);
+    vms.chain((others.bytes > 0).then_some(others)).collect()
 }
