@@ -6,8 +6,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
+
+use rayon::prelude::*;
 
 use super::{PackError, layout::INCOMING};
 use crate::{
@@ -27,11 +29,15 @@ pub(super) struct Staging {
     pack: PathBuf,
     /// For those that will most likely enter the store.
     store: PathBuf,
-    /// Flushes short copies, all at once.
+    /// Flushes copies for the pack, all at once.
     volume: Option<VolumeFlush>,
-    /// Whether there are copies that are not flushed.
-    unflushed: AtomicBool,
+    /// Short copies that are not flushed, and whether they are for the store.
+    unflushed: Mutex<Vec<(RelPath, bool)>>,
 }
+
+/// On Linux to flush one file lasts for many that were written before it. Elsewhere each costs the
+/// same, and to open a file again is not free.
+const FLUSHED_LATER: bool = cfg!(target_os = "linux");
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Note {
@@ -58,7 +64,7 @@ impl Staging {
             store: if own { waiting.clone() } else { shared },
             pack: waiting,
             volume: None,
-            unflushed: AtomicBool::new(false),
+            unflushed: Mutex::default(),
         }
     }
 
@@ -133,7 +139,7 @@ impl Staging {
             existing: Existing::Replace,
         };
         if file.length < WORTH_A_NOTE {
-            return Ok(self.finish_short(copy, &how)?);
+            return Ok(self.finish_short(copy, &how, &file.path, for_store)?);
         }
         copy.finish_unlisted(&how)?;
         let note = Note {
@@ -148,18 +154,27 @@ impl Staging {
     }
 
     /// Ends a copy of which nothing is taken down: nobody goes by it before [`Self::settle`].
-    fn finish_short(&self, mut copy: TempFile, how: &Finish) -> Result<(), FsError> {
-        let key = copy.key()?;
-        if !self
-            .volume
-            .as_ref()
-            .is_some_and(|volume| volume.covers(&key))
-        {
+    fn finish_short(
+        &self,
+        mut copy: TempFile,
+        how: &Finish,
+        path: &RelPath,
+        for_store: bool,
+    ) -> Result<(), FsError> {
+        if !FLUSHED_LATER {
             return copy.finish_unlisted(how).map(drop);
         }
         copy.dress(how)?;
-        self.unflushed.store(true, Ordering::Relaxed);
-        copy.take_name(how.existing).map(drop)
+        copy.write_behind();
+        copy.take_name(how.existing)?;
+        self.unflushed().push((path.clone(), for_store));
+        Ok(())
+    }
+
+    fn unflushed(&self) -> MutexGuard<'_, Vec<(RelPath, bool)>> {
+        self.unflushed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes sure that every copy is found after a power cut.
@@ -174,22 +189,18 @@ impl Staging {
     }
 
     fn flush_short(&self) -> Result<(), FsError> {
-        let unflushed = self.unflushed.swap(false, Ordering::Relaxed);
-        let Some(volume) = self.volume.as_ref().filter(|_| unflushed) else {
-            return Ok(());
+        let mut copies = std::mem::take(&mut *self.unflushed());
+        if let Some(volume) = self.volume.as_ref().filter(|_| !copies.is_empty())
+            && volume.flush()?
+        {
+            let shared_is_on_it = volume.covers(&fs::stamp(&self.store)?.key);
+            copies.retain(|(_, for_store)| *for_store && !shared_is_on_it);
+        }
+        let flush = |(path, for_store): &(RelPath, bool)| {
+            let place = self.place(path, *for_store);
+            fs::sync_file(&place)
         };
-        if volume.flush()? {
-            return Ok(());
-        }
-        for folder in self.folders() {
-            for found in fs::walk(folder) {
-                let found = found.map_err(|bad| {
-                    FsError::from_io("list", &bad.path, std::io::Error::other(bad.why))
-                })?;
-                fs::sync_file(&found.path.below(folder))?;
-            }
-        }
-        Ok(())
+        copies.par_iter().try_for_each(flush)
     }
 
     /// Removes whatever still waits, and the folders.
