@@ -6,21 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use labpack::{
-    formats::DiskFormat,
-    fs::{
-        VolumeFlush,
-        seam::{self, StepKind},
-    },
-    unpack::LinkMode,
-};
+use labpack::{formats::DiskFormat, unpack::LinkMode};
 
 use crate::support::{
     What, bytes_in,
     labs::{self, Made},
     tree,
     verbs::{self, possible},
-    volume::Mounted,
 };
 
 const KIB: u64 = 1024;
@@ -267,34 +259,6 @@ fn unpacking_by_copy_reads_each_stored_disk_once_for_all_its_copies() {
     );
     let again = verbs::unpack(&verbs::by(LinkMode::Copy, &lab.at("pack"), &lab.at("dest")));
     assert_eq!((again.io.read, again.io.written), (0, 0), "{:?}", again.io);
-}
-
-#[test]
-fn many_files_wait_for_one_flush_where_the_volume_can_be_flushed_as_a_whole() {
-    let Some(scratch) = Mounted::btrfs() else {
-        return;
-    };
-    let at = |name: &str| scratch.path().join(name);
-    if VolumeFlush::of(&scratch.path()).unwrap().is_none() {
-        println!("skipped: no volume is flushed as a whole here");
-        return;
-    }
-    labs::on_one_parent(&at("lab"), DiskFormat::Vhd, 2);
-    for nth in 0..100 {
-        fs::write(at("lab").join(format!("file {nth}")), [nth; 100]).unwrap();
-    }
-    // Flushes of files and folders, and of the volume.
-    let flushes = |work: &dyn Fn()| {
-        let ((), steps) = seam::record(&scratch.path(), work);
-        let count = |wanted| steps.iter().filter(|(kind, _)| *kind == wanted).count();
-        let single = count(StepKind::Flush) + count(StepKind::FlushFolder);
-        (single, count(StepKind::FlushVolume))
-    };
-    let (single, volume) = flushes(&|| drop(verbs::pack(&verbs::to(&at("lab"), &at("pack")))));
-    assert!(single < 60 && volume == 1, "pack: {single}, {volume}");
-    let copy = verbs::by(LinkMode::Copy, &at("pack"), &at("dest"));
-    let (single, volume) = flushes(&|| drop(verbs::unpack(&copy)));
-    assert!(single < 60 && volume < 5, "unpack: {single}, {volume}");
 }
 
 #[test]

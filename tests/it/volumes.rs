@@ -9,6 +9,10 @@ use std::{
 
 use labpack::{
     formats::DiskFormat,
+    fs::{
+        VolumeFlush,
+        seam::{self, StepKind},
+    },
     pack::PackError,
     plan::Link,
     report::{Code, Findings},
@@ -394,4 +398,32 @@ fn blocks_of_a_pack_that_is_known_unchanged_are_cloned_without_reading_them() {
         matches!(refused, Err(UnpackError::Damaged { .. })),
         "a leaf with other bytes was taken"
     );
+}
+
+#[test]
+fn many_files_wait_for_one_flush_where_the_volume_can_be_flushed_as_a_whole() {
+    let Some(scratch) = Mounted::btrfs() else {
+        return;
+    };
+    let at = |name: &str| scratch.path().join(name);
+    if VolumeFlush::of(&scratch.path()).unwrap().is_none() {
+        println!("skipped: no volume is flushed as a whole here");
+        return;
+    }
+    labs::on_one_parent(&at("lab"), DiskFormat::Vhd, 2);
+    for nth in 0..100 {
+        std::fs::write(at("lab").join(format!("file {nth}")), [nth; 100]).unwrap();
+    }
+    // Flushes of files and folders, and of the volume.
+    let flushes = |work: &dyn Fn()| {
+        let ((), steps) = seam::record(&scratch.path(), work);
+        let count = |wanted| steps.iter().filter(|(kind, _)| *kind == wanted).count();
+        let single = count(StepKind::Flush) + count(StepKind::FlushFolder);
+        (single, count(StepKind::FlushVolume))
+    };
+    let (single, volume) = flushes(&|| drop(verbs::pack(&verbs::to(&at("lab"), &at("pack")))));
+    assert!(single < 60 && volume == 1, "pack: {single}, {volume}");
+    let copy = verbs::by(LinkMode::Copy, &at("pack"), &at("dest"));
+    let (single, volume) = flushes(&|| drop(verbs::unpack(&copy)));
+    assert!(single < 60 && volume < 5, "unpack: {single}, {volume}");
 }

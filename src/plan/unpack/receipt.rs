@@ -69,12 +69,27 @@ impl Receipt {
     /// Tells whether two receipts differ in nothing but the time when they were written.
     #[must_use]
     pub fn says_the_same(&self, other: &Self) -> bool {
-        let created = other.created.clone();
-        let other_time = Self {
-            created,
-            ..self.clone()
-        };
-        other_time == *other
+        let Self {
+            format,
+            version,
+            tool,
+            created: _,
+            pack,
+            store,
+            link,
+            ref_disks,
+            files,
+            links,
+        } = self;
+        *format == other.format
+            && *version == other.version
+            && *tool == other.tool
+            && *pack == other.pack
+            && *store == other.store
+            && *link == other.link
+            && *ref_disks == other.ref_disks
+            && *files == other.files
+            && *links == other.links
     }
 
     /// Begins the receipt of the pack in the folder `pack`.
