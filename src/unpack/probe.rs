@@ -150,7 +150,10 @@ pub(super) fn adopt(
         let Entry::File(stamp) = fs::look(&path)? else {
             continue;
         };
-        if !is_intended(&intent, &path, &stamp, run)? {
+        // It may be the one that was to be replaced, and look the same but for what names a parent.
+        let old = memory.files.get(&name);
+        if old.is_some_and(|old| old.seen.is(&stamp)) || !is_intended(&intent, &path, &stamp, run)?
+        {
             continue;
         }
         let vhdx = manifest

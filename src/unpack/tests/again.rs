@@ -1,4 +1,4 @@
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, sync::Arc};
 
 use super::{
     carry_out, done, has_symlinks,
@@ -6,12 +6,18 @@ use super::{
     remove_tree, request, tree, unread,
 };
 use crate::{
-    base::RelPath,
-    formats::DiskFormat,
+    base::{RelPath, Run, Silent},
+    formats::{DiskFormat, ParentPaths},
     fs::seam,
-    plan::Receipt,
+    plan::{Receipt, Seen},
     report::Code,
-    unpack::{LinkMode, Request, memory::receipt_of},
+    unpack::{
+        LinkMode, Request,
+        memory::{Intent, Memory, receipt_of},
+        places::Places,
+        preflight::read_manifest,
+        probe::adopt,
+    },
 };
 
 fn ways() -> Vec<LinkMode> {
@@ -229,6 +235,45 @@ fn a_run_interrupted_at_any_step_is_gone_on_with() {
         assert!(left.is_empty(), "{kind:?} {stop}: {left:?}");
         remove_tree(&dest);
     }
+}
+
+/// Blocks that are cloned and then named to another parent have no digest: only length and time
+/// tell of the intent.
+#[test]
+fn a_file_that_was_to_be_replaced_is_not_taken_for_the_one_in_its_place() {
+    let lab = Lab::of(DiskFormat::Vhd);
+    let request = request(&lab, LinkMode::Copy);
+    carry_out(&request).unwrap();
+    let mut memory = Memory::read(&lab.dest()).unwrap();
+    let old = memory.files.values().next().unwrap().clone();
+    let intent = |seen: Seen| Intent {
+        path: old.path.clone(),
+        packed: old.packed,
+        written: None,
+        length: seen.length,
+        modified: seen.modified,
+        parent: Some(ParentPaths {
+            relative: Some(".\\other.vhd".to_owned()),
+            ..ParentPaths::default()
+        }),
+    };
+    let places = Places::of(&request).unwrap();
+    let manifest = read_manifest(&places).unwrap();
+    let run = Run {
+        progress: &Silent,
+        meter: &Arc::default(),
+    };
+    memory.intents.insert(old.path.clone(), intent(old.seen));
+    adopt(&mut memory, &places, &manifest, &run).unwrap();
+    assert_eq!(memory.files[&old.path], old);
+
+    // Another file, though it looks the same, is the one that was intended.
+    let mut other = old.clone();
+    other.seen.key.file += 1;
+    memory.files.insert(old.path.clone(), other);
+    memory.intents.insert(old.path.clone(), intent(old.seen));
+    adopt(&mut memory, &places, &manifest, &run).unwrap();
+    assert_ne!(memory.files[&old.path].parent, old.parent);
 }
 
 fn paths(receipt: &Receipt) -> Vec<(String, Option<crate::base::ContentId>)> {
