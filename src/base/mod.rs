@@ -2,6 +2,7 @@
 //! random-access reads, patches and progress. Nothing here touches the disk.
 
 mod attributes;
+mod blank;
 mod id;
 mod meter;
 mod patch;
@@ -13,6 +14,7 @@ mod size;
 mod time;
 
 pub use attributes::Attributes;
+pub(crate) use blank::is_blank;
 pub use id::{CanonicalId, ContentId, DiskId, ParseIdError};
 pub use meter::{IoMeter, IoTotals};
 pub use patch::{Patch, Payload, Write};

@@ -7,7 +7,7 @@ use super::{
     stream::{Sink, pieces},
 };
 use crate::{
-    base::{CanonicalId, ContentId, Patch},
+    base::{CanonicalId, ContentId, Patch, is_blank},
     formats::CanonicalForm,
 };
 
@@ -238,7 +238,7 @@ impl<'a> MaskCapture<'a> {
     fn close(&mut self) {
         let at = self.open.0;
         let bytes = std::mem::take(&mut self.open.1);
-        if self.gave_up || bytes.iter().all(|&byte| byte == 0) {
+        if self.gave_up || is_blank(&bytes) {
             return;
         }
         self.kept_bytes = self.kept_bytes.saturating_add(bytes.len());

@@ -8,7 +8,7 @@ use std::{
 
 use super::{PackError, earlier::Stock, others};
 use crate::{
-    base::{CanonicalId, ContentId, DiskId, IoMeter, Patch, ReadAt, Run},
+    base::{CanonicalId, ContentId, DiskId, IoMeter, Patch, ReadAt, Run, is_blank},
     formats::{canonical_form, store_form},
     fs::{self, Entry, FsError, SourceFile},
     manifest::{Manifest, RefDisk, StorePlace, Unknown},
@@ -286,7 +286,7 @@ pub(super) fn masked_bytes(file: &dyn ReadAt) -> Option<Masked> {
             let len = (mask.end() - at).min(buffer.len() as u64) as usize;
             file.read_exact_at(&mut buffer[..len], at).ok()?;
             for (number, piece) in buffer[..len].chunks(PIECE).enumerate() {
-                if piece.iter().any(|&byte| byte != 0) {
+                if !is_blank(piece) {
                     kept += piece.len();
                     pieces.push((at + (number * PIECE) as u64, piece.to_vec()));
                 }

@@ -1,7 +1,7 @@
 //! Which files are one disk, and in which bytes they differ all the same.
 
 use crate::{
-    base::{ByteRange, CanonicalId, ContentId, Patch},
+    base::{ByteRange, CanonicalId, ContentId, Patch, is_blank},
     manifest::{Residue, Run},
 };
 
@@ -67,7 +67,7 @@ impl Masked {
             window.fill(0);
             self.fill(offset, window);
             patch.apply(offset, window);
-            if window.iter().any(|&byte| byte != 0) {
+            if !is_blank(window) {
                 pieces.push((offset, window.to_vec()));
             }
         }
