@@ -6,10 +6,11 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
-
-use rayon::prelude::*;
 
 use super::{PackError, layout::INCOMING};
 use crate::{
@@ -29,15 +30,18 @@ pub(super) struct Staging {
     pack: PathBuf,
     /// For those that will most likely enter the store.
     store: PathBuf,
-    /// Flushes copies for the pack, all at once.
+    /// Flushes short copies, all at once.
     volume: Option<VolumeFlush>,
-    /// Short copies that are not flushed, and whether they are for the store.
-    unflushed: Mutex<Vec<(RelPath, bool)>>,
+    /// Whether there are copies that wait for that.
+    unflushed: AtomicBool,
+    /// Short copies that are flushed one after the other: they stay open until then, for whoever
+    /// opens a file again may not hear that it could not be written.
+    open: Mutex<Vec<TempFile>>,
 }
 
-/// On Linux to flush one file lasts for many that were written before it. Elsewhere each costs the
-/// same, and to open a file again is not free.
-const FLUSHED_LATER: bool = cfg!(target_os = "linux");
+/// So many copies are open at most until they are flushed: to flush one lasts for what was written
+/// before it.
+const GROUP: usize = 64;
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Note {
@@ -64,7 +68,8 @@ impl Staging {
             store: if own { waiting.clone() } else { shared },
             pack: waiting,
             volume: None,
-            unflushed: Mutex::default(),
+            unflushed: AtomicBool::new(false),
+            open: Mutex::default(),
         }
     }
 
@@ -139,7 +144,7 @@ impl Staging {
             existing: Existing::Replace,
         };
         if file.length < WORTH_A_NOTE {
-            return Ok(self.finish_short(copy, &how, &file.path, for_store)?);
+            return Ok(self.finish_short(copy, &how)?);
         }
         copy.finish_unlisted(&how)?;
         let note = Note {
@@ -154,27 +159,27 @@ impl Staging {
     }
 
     /// Ends a copy of which nothing is taken down: nobody goes by it before [`Self::settle`].
-    fn finish_short(
-        &self,
-        mut copy: TempFile,
-        how: &Finish,
-        path: &RelPath,
-        for_store: bool,
-    ) -> Result<(), FsError> {
-        if !FLUSHED_LATER {
-            return copy.finish_unlisted(how).map(drop);
-        }
+    fn finish_short(&self, mut copy: TempFile, how: &Finish) -> Result<(), FsError> {
         copy.dress(how)?;
+        let key = copy.key()?;
+        let together = |volume: &VolumeFlush| volume.covers(&key);
+        if self.volume.as_ref().is_some_and(together) {
+            self.unflushed.store(true, Ordering::Relaxed);
+            return copy.take_name(Existing::Replace).map(drop);
+        }
         copy.write_behind();
-        copy.take_name(how.existing)?;
-        self.unflushed().push((path.clone(), for_store));
-        Ok(())
+        let mut open = self.still_open();
+        open.push(copy);
+        if open.len() < GROUP {
+            return Ok(());
+        }
+        let group = std::mem::take(&mut *open);
+        drop(open);
+        name(group)
     }
 
-    fn unflushed(&self) -> MutexGuard<'_, Vec<(RelPath, bool)>> {
-        self.unflushed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn still_open(&self) -> MutexGuard<'_, Vec<TempFile>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes sure that every copy is found after a power cut.
@@ -189,18 +194,23 @@ impl Staging {
     }
 
     fn flush_short(&self) -> Result<(), FsError> {
-        let mut copies = std::mem::take(&mut *self.unflushed());
-        if let Some(volume) = self.volume.as_ref().filter(|_| !copies.is_empty())
-            && volume.flush()?
-        {
-            let shared_is_on_it = volume.covers(&fs::stamp(&self.store)?.key);
-            copies.retain(|(_, for_store)| *for_store && !shared_is_on_it);
-        }
-        let flush = |(path, for_store): &(RelPath, bool)| {
-            let place = self.place(path, *for_store);
-            fs::sync_file(&place)
+        name(std::mem::take(&mut *self.still_open()))?;
+        let unflushed = self.unflushed.swap(false, Ordering::Relaxed);
+        let Some(volume) = self.volume.as_ref().filter(|_| unflushed) else {
+            return Ok(());
         };
-        copies.par_iter().try_for_each(flush)
+        if volume.flush()? {
+            return Ok(());
+        }
+        for folder in self.folders() {
+            for found in fs::walk(folder) {
+                let found = found.map_err(|bad| {
+                    FsError::from_io("list", &bad.path, std::io::Error::other(bad.why))
+                })?;
+                fs::sync_file(&found.path.below(folder))?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes whatever still waits, and the folders.
@@ -215,6 +225,13 @@ impl Staging {
         }
         Ok(())
     }
+}
+
+/// Flushes copies, and gives them their names.
+fn name(copies: Vec<TempFile>) -> Result<(), FsError> {
+    copies.iter().try_for_each(TempFile::flush)?;
+    let mut copies = copies.into_iter();
+    copies.try_for_each(|copy| copy.take_name(Existing::Replace).map(drop))
 }
 
 fn note_of(place: &Path) -> PathBuf {

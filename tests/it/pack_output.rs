@@ -4,6 +4,10 @@ use std::{fs, path::Path};
 
 use labpack::{
     formats::DiskFormat,
+    fs::{
+        VolumeFlush, is_temp_name,
+        seam::{self, StepKind},
+    },
     manifest::Place,
     pack::{self, PackError, Request},
     report::Code,
@@ -11,7 +15,7 @@ use labpack::{
 
 use crate::{
     pack_in_place::{manifest_of, packed, request, restored},
-    support::{Watch, bytes_in, contents, copy, set_time, small_labs, tree},
+    support::{Watch, bytes_in, contents, copy, labs, set_time, small_labs, tree, verbs},
 };
 
 fn to(export: &Path, output: &Path) -> Request {
@@ -284,5 +288,35 @@ fn a_file_whose_time_alone_changed_is_read_and_gives_the_same_pack() {
     assert_eq!(
         tree(&output)[Path::new("VM 4/notes on it.txt")],
         tree(&lab)[Path::new("VM 4/notes on it.txt")]
+    );
+}
+
+/// A file that was closed may lose the error that kept its bytes from the disk.
+#[test]
+fn a_copy_is_flushed_while_it_is_still_open_and_before_it_gets_a_name() {
+    let scratch = tempfile::tempdir().unwrap();
+    let at = |name: &str| scratch.path().join(name);
+    if VolumeFlush::of(scratch.path()).unwrap().is_some() {
+        println!("skipped: the volume of the temporary folder is flushed as a whole");
+        return;
+    }
+    labs::on_one_parent(&at("lab"), DiskFormat::Vhd, 2);
+    for nth in 0..70 {
+        fs::write(at("lab").join(format!("file {nth}")), [nth; 100]).unwrap();
+    }
+    let pack = || drop(verbs::pack(&verbs::to(&at("lab"), &at("pack"))));
+    let ((), steps) = seam::record(&at("pack").join(".labpack-incoming"), pack);
+    let paths = |wanted| {
+        let of_kind = steps.iter().filter(move |(kind, _)| *kind == wanted);
+        of_kind.map(|(_, path)| path.file_name().unwrap().to_str().unwrap())
+    };
+    assert!(paths(StepKind::Flush).all(is_temp_name));
+    let (flushes, names) = (
+        paths(StepKind::Flush).count(),
+        paths(StepKind::Rename).count(),
+    );
+    assert!(
+        names > 70 && flushes == names,
+        "{flushes} flushes, {names} names"
     );
 }
