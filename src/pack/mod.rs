@@ -16,6 +16,8 @@
 //! makes the export of the pack again, byte for byte. Until the journal is written nothing in the
 //! pack is changed, and a refusal leaves no trace.
 
+mod ask;
+mod batches;
 mod carry_out;
 mod digest;
 mod earlier;
@@ -28,6 +30,7 @@ mod others;
 mod outcome;
 mod output;
 mod preflight;
+mod reads;
 mod recover;
 mod request;
 mod restore;

@@ -9,7 +9,7 @@ use std::{
 use super::{
     PackError, Packed, Request,
     carry_out::Carrier,
-    digest::{Copies, Reader, Reads},
+    digest::{Copies, Reader},
     earlier::{Outline, Stock, check_stock, keep_unknown, placed},
     has_journal,
     in_place::absolute,
@@ -17,6 +17,7 @@ use super::{
     layout::LOCK,
     next::next,
     preflight::{check_apart, check_empty, check_lengths, check_space, names_in_use, streams_lost},
+    reads::Reads,
     recover::recover,
     seen,
     shelf::Shelf,

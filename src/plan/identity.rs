@@ -40,6 +40,8 @@ pub struct Identity {
 /// A mid-chain disk as it will be in the store.
 #[derive(Debug, Clone)]
 pub struct StoreForm {
+    /// The name of its parent's file there, which stands in it.
+    pub parent: String,
     /// BLAKE3 of it.
     pub id: ContentId,
     /// The change that makes it.

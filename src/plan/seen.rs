@@ -56,17 +56,16 @@ impl Remembered {
 
     /// What `digest` tells about a file that looks like `seen`.
     #[must_use]
-    pub fn of(seen: Seen, digest: &Digest, parent: Option<&str>) -> Self {
+    pub fn of(seen: Seen, digest: &Digest) -> Self {
         let identity = digest.identity.as_ref();
-        let form = identity.map(|identity| &identity.store_form);
         Self {
             seen,
             content: digest.content,
             canonical: identity.map(|identity| Box::new(identity.canonical)),
-            store_form: form.zip(parent).map(|(form, parent)| {
+            store_form: identity.map(|identity| {
                 Box::new(RememberedForm {
-                    parent: parent.to_owned(),
-                    id: form.id,
+                    parent: identity.store_form.parent.clone(),
+                    id: identity.store_form.id,
                 })
             }),
             copy: None,

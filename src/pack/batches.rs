@@ -1,0 +1,116 @@
+//! Which files are read together: the names of one file, and files that are most likely alike.
+
+use std::{cmp::Reverse, collections::HashMap, ops::Range};
+
+use crate::{
+    base::DiskId,
+    fs::FileKey,
+    plan::{Lab, LabFile},
+};
+
+/// So many files are read abreast at most: each is held open meanwhile.
+const ABREAST: usize = 8;
+
+/// What tells which files of a lab are read together.
+pub(super) struct Sorter<'a> {
+    pub(super) lab: &'a Lab,
+    /// The file in the store that the parent of each has, where its name is asked for.
+    pub(super) parents: &'a HashMap<usize, String>,
+    /// Whether the files may be shared by link.
+    pub(super) shareable: bool,
+    /// Tells whether a file is copied while it is read.
+    pub(super) is_copied: &'a (dyn Fn(usize) -> bool + Sync),
+}
+
+/// Files that are to be read, those that are read together side by side. There may be very many:
+/// nothing but their order is kept.
+pub(super) struct Batches {
+    files: Vec<usize>,
+    batches: Vec<Range<usize>>,
+}
+
+impl Batches {
+    /// Returns each batch; what takes longest comes first.
+    pub(super) fn all(&self) -> &[Range<usize>] {
+        &self.batches
+    }
+
+    /// Returns the files of a batch. Names of one file follow one another.
+    pub(super) fn files(&self, batch: &Range<usize>) -> &[usize] {
+        &self.files[batch.clone()]
+    }
+}
+
+/// A name of a file, beside the first of its names.
+type Named = (usize, usize);
+
+impl Sorter<'_> {
+    /// Puts files together that are most likely alike. Of those only the first may be copied.
+    pub(super) fn batches(&self, files: Vec<usize>) -> Batches {
+        let named = self.named(files);
+        let mut batches: Vec<Range<usize>> = Vec::with_capacity(named.len());
+        let mut count = 0;
+        for (at, &(first, _)) in named.iter().enumerate() {
+            let before = at.checked_sub(1).map(|before| named[before].0);
+            match batches.last_mut() {
+                Some(batch) if before == Some(first) => batch.end += 1,
+                Some(batch) if count < ABREAST && self.may_follow(before, first) => {
+                    batch.end += 1;
+                    count += 1;
+                }
+                _ => {
+                    batches.push(at..at + 1);
+                    count = 1;
+                }
+            }
+        }
+        let files: Vec<usize> = named.into_iter().map(|(_, at)| at).collect();
+        let bytes = |batch: &Range<usize>| -> u64 {
+            let files = files[batch.clone()].iter();
+            files.map(|&at| self.lab.files[at].length).sum()
+        };
+        batches.sort_unstable_by_key(|batch| (Reverse(bytes(batch)), files[batch.start]));
+        Batches { files, batches }
+    }
+
+    /// Tells whether two are names of one file, of which the same is asked.
+    pub(super) fn is_one_file(&self, one: usize, other: usize) -> bool {
+        let relink = |at: usize| &self.lab.files[at].relink;
+        self.key(one) == self.key(other)
+            && relink(one) == relink(other)
+            && self.parents.get(&one) == self.parents.get(&other)
+    }
+
+    /// Every file with the first of its names: those that look alike follow one another, copied
+    /// ones first.
+    fn named(&self, mut files: Vec<usize>) -> Vec<Named> {
+        let asked = |at: usize| (self.key(at), self.parents.get(&at), at);
+        files.sort_unstable_by(|&one, &other| asked(one).cmp(&asked(other)));
+        let mut named: Vec<Named> = Vec::with_capacity(files.len());
+        for names in files.chunk_by(|&one, &other| self.is_one_file(one, other)) {
+            named.extend(names.iter().map(|&at| (names[0], at)));
+        }
+        named.sort_unstable_by_key(|&(first, at)| {
+            (self.looks(first), !(self.is_copied)(first), first, at)
+        });
+        named
+    }
+
+    fn may_follow(&self, before: Option<usize>, first: usize) -> bool {
+        let looks = self.looks(first);
+        let alike = looks.is_some() && before.is_some_and(|before| self.looks(before) == looks);
+        alike && !(self.is_copied)(first)
+    }
+
+    fn key(&self, at: usize) -> Option<FileKey> {
+        self.lab.files[at].seen().map(|seen| seen.key)
+    }
+
+    /// Equal for two disks that are most likely one. `None` where more is asked of a disk than the
+    /// digest of its bytes.
+    fn looks(&self, at: usize) -> Option<(u64, DiskId)> {
+        let file: &LabFile = &self.lab.files[at];
+        let plain = file.relink.is_none() && !(self.shareable && file.is_child());
+        Some((file.length, file.seen()?.disk.filter(|_| plain)?))
+    }
+}
