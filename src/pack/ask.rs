@@ -2,6 +2,7 @@
 
 use super::{
     PackError,
+    seen::Recalled,
     shelf::{MASK_LIMIT, masked_bytes},
 };
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
         CanonicalHasher, ContentHasher, MaskCapture, PatchedHasher, Sink, SourceFile, TempFile,
         content_ids, stream,
     },
-    plan::{Digest, Identity, LabFile, Masked, Remembered, RememberedForm, StoreForm},
+    plan::{Digest, Identity, LabFile, Masked, RememberedForm, StoreForm},
 };
 
 /// What is asked of a disk beside the digest of its bytes.
@@ -51,7 +52,7 @@ impl Ask {
     }
 
     /// The identity of a disk that need not be read again but for what is masked.
-    pub(super) fn remembered(&self, known: &Remembered, source: &dyn ReadAt) -> Option<Identity> {
+    pub(super) fn remembered(&self, known: &Recalled, source: &dyn ReadAt) -> Option<Identity> {
         let form = known.store_form.as_deref();
         let RememberedForm { id, .. } = form.filter(|form| form.parent == self.parent)?;
         let store_form = StoreForm {

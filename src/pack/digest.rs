@@ -14,13 +14,14 @@ use super::{
     ask::{Ask, digest},
     batches::Sorter,
     reads::{Read, Reads},
+    seen::{Memory, Recalled},
     staging::Staging,
 };
 use crate::{
     base::{ContentId, ReadAt, Run},
     formats::{ParentPaths, relink},
     fs::{FsError, PatchedHasher, Sink, SourceFile, TempFile, content_ids, stream},
-    plan::{Digest, Lab, LabFile, Planner, RememberedFiles, Seen},
+    plan::{Digest, Lab, LabFile, Planner, Seen},
     report::Code,
 };
 
@@ -28,7 +29,7 @@ use crate::{
 pub(super) struct Reader<'a> {
     pub(super) lab: &'a Lab,
     /// What the last run knew.
-    pub(super) memory: RememberedFiles,
+    pub(super) memory: Memory,
     /// Where copies go, and of which files; `None` where the pack is made in place.
     pub(super) copies: Option<Copies<'a>>,
     pub(super) run: &'a Run<'a>,
@@ -124,7 +125,7 @@ impl Reader<'_> {
             let source = open(&place, &seen, self.run)?;
             let parent = sorter.parents.get(&names[0]);
             let ask = Ask::of(&source, here, parent.map(String::as_str), shareable);
-            match self.known(here, &seen, ask.as_ref(), &source, shareable) {
+            match self.known(names[0], &seen, ask.as_ref(), &source, shareable) {
                 Some(read) => {
                     self.skip(here.length);
                     found.extend(self.for_each_name(names, read));
@@ -167,12 +168,13 @@ impl Reader<'_> {
     /// What an earlier run, or an interrupted one, tells of a file that looks the same.
     fn known(
         &self,
-        file: &LabFile,
+        at: usize,
         seen: &Seen,
         ask: Option<&Ask>,
         source: &SourceFile,
         shareable: bool,
     ) -> Option<Read> {
+        let file = &self.lab.files[at];
         if file.relink.is_some() {
             // What is remembered may be a copy that names its parent otherwise.
             return None;
@@ -180,19 +182,14 @@ impl Reader<'_> {
         let copies = self.copies.as_ref();
         let waiting = copies.and_then(|copies| copies.staging.recall(file, seen, shareable));
         let copied = waiting.is_some();
-        let before = || {
-            self.memory
-                .get(&file.path)
-                .filter(|known| known.seen == *seen)
-                .cloned()
-        };
-        let remembered = waiting.or_else(before)?;
+        let waiting = waiting.map(|waiting| Recalled::of(waiting, true));
+        let known = waiting.as_ref().or_else(|| self.memory.of_same(at))?;
         let identity = match ask {
             None => None,
-            Some(ask) => Some(Box::new(ask.remembered(&remembered, source)?)),
+            Some(ask) => Some(Box::new(ask.remembered(known, source)?)),
         };
         let digest = Digest {
-            content: remembered.content,
+            content: known.content,
             identity,
         };
         Some(Read {

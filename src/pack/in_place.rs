@@ -14,7 +14,7 @@ use super::{
     preflight::{bytes_to_other_volume, check_apart, check_space},
     reads::Reads,
     recover::recover,
-    seen,
+    seen::{self, Memory},
     shelf::Shelf,
     survey::{Survey, Terms, survey},
     tool,
@@ -107,7 +107,7 @@ impl Made {
         let mut planner = Planner::new(&survey.lab, &shelf, rules);
         let reader = Reader {
             lab: &survey.lab,
-            memory: seen::recall(root, &survey.lab),
+            memory: Memory::recall(root, &survey.lab),
             copies: None,
             run,
         };

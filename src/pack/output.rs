@@ -19,7 +19,7 @@ use super::{
     preflight::{check_apart, check_empty, check_lengths, check_space, names_in_use, streams_lost},
     reads::Reads,
     recover::recover,
-    seen,
+    seen::Memory,
     shelf::Shelf,
     staging::Staging,
     survey::{Survey, Terms, survey},
@@ -29,7 +29,7 @@ use crate::{
     base::{ContentId, DiskId, ReadAt, RelPath, Run},
     fs::{self, Entry, FolderLock, SourceFile},
     manifest::{self, Manifest, StorePlace},
-    plan::{Lab, LabFile, PackPlan, Planner, RememberedFiles, Rules},
+    plan::{Lab, LabFile, PackPlan, Planner, Rules},
     report::Code,
 };
 
@@ -121,7 +121,7 @@ impl Job<'_> {
 
     /// Does the work; `None` where the store has lost a RefDisk meanwhile, and nothing was done.
     fn carry_out(&mut self) -> Result<Option<PackPlan>, PackError> {
-        let memory = seen::recall(&self.pack, self.lab());
+        let memory = Memory::recall(&self.pack, self.lab());
         let shelf = Shelf::open(&self.stock, self.earlier_manifest(), self.run)?;
         if self.request.dry_run {
             let mut reader = Reader {
@@ -177,11 +177,10 @@ impl Job<'_> {
         let mut planner = Planner::new(self.lab(), shelf, rules);
         let mut reads = reader.read_all(&mut planner)?;
         for (at, read) in reads.iter_mut() {
-            let path = &self.lab().files[at].path;
-            read.stands = self.stands(path, &read.digest.content, &reader.memory)?;
+            read.stands = self.stands(at, read.digest.content, &reader.memory)?;
         }
         // There may be very many files, and room is needed for what is planned of them.
-        reader.memory = RememberedFiles::default();
+        reader.memory = Memory::default();
         let mut plan = planner.finish(reads.digests(), &tool(), manifest::now());
         if let Some(earlier) = self.earlier_manifest() {
             keep_unknown(earlier, &mut plan.manifest);
@@ -257,19 +256,12 @@ impl Job<'_> {
     }
 
     /// Tells whether the copy that the last run made of a file is still there, and still right.
-    fn stands(
-        &self,
-        path: &RelPath,
-        digest: &ContentId,
-        memory: &RememberedFiles,
-    ) -> Result<bool, PackError> {
-        let Some(known) = memory.get(path).filter(|known| known.content == *digest) else {
+    fn stands(&self, at: usize, content: ContentId, memory: &Memory) -> Result<bool, PackError> {
+        let Some(copy) = memory.copy_of(at, content) else {
             return Ok(false);
         };
-        let Some(copy) = &known.copy else {
-            return Ok(false);
-        };
-        Ok(matches!(fs::look(&path.below(&self.pack))?, Entry::File(stamp) if copy.is(&stamp)))
+        let path = self.lab().files[at].path.below(&self.pack);
+        Ok(matches!(fs::look(&path)?, Entry::File(stamp) if copy.is(&stamp)))
     }
 
     fn obsolete(&self, plan: &PackPlan) -> Vec<RelPath> {
@@ -362,13 +354,9 @@ impl Job<'_> {
         ))
     }
 
-    fn bytes_to_copy(&self, memory: &RememberedFiles, expected: &HashSet<usize>) -> u64 {
-        let new = self.lab().files.iter().enumerate().filter(|(at, file)| {
-            let known = memory
-                .get(&file.path)
-                .is_some_and(|known| Some(known.seen) == file.seen());
-            !known && !expected.contains(at)
-        });
+    fn bytes_to_copy(&self, memory: &Memory, expected: &HashSet<usize>) -> u64 {
+        let files = self.lab().files.iter().enumerate();
+        let new = files.filter(|(at, _)| memory.of_same(*at).is_none() && !expected.contains(at));
         let bytes = |file: &LabFile| {
             let at = file.at();
             at.map_or(0, |at| fs::bytes_to_copy(&at).unwrap_or(file.length))

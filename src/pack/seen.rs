@@ -3,26 +3,85 @@
 use std::path::Path;
 
 use crate::{
-    base::{FileTime, RelPath},
+    base::{CanonicalId, ContentId, FileTime, RelPath},
     fs::{self, FsError},
-    plan::{Lab, Remembered, RememberedFiles, SeenFiles},
+    plan::{Lab, Remembered, RememberedForm, Seen, SeenFiles},
 };
 
-/// Reads what the last run knew of the files of a lab; nothing where that cannot be read.
-pub(super) fn recall(pack: &Path, lab: &Lab) -> RememberedFiles {
-    let mut known = read(pack).map(|seen| seen.files).unwrap_or_default();
-    known.keep(|path| Some(&lab.files[lab.find(path)?].path));
-    known
+/// What the last run knew of the files of a lab, by file. There may be very many: no more is kept
+/// of each than another run asks for.
+#[derive(Debug, Default)]
+pub(super) struct Memory(Vec<Option<Recalled>>);
+
+/// What the last run knew of a file.
+#[derive(Debug, Clone)]
+pub(super) struct Recalled {
+    /// BLAKE3 of its bytes.
+    pub(super) content: ContentId,
+    /// Digest without what a relocation may touch, where it was asked for.
+    pub(super) canonical: Option<Box<CanonicalId>>,
+    /// Its store form, where it was asked for.
+    pub(super) store_form: Option<Box<RememberedForm>>,
+    /// What its copy in the pack looked like.
+    copy: Option<Seen>,
+    /// It looks as it did.
+    is_same: bool,
+}
+
+impl Memory {
+    /// Reads what the last run knew of the files of a lab; nothing where that cannot be read.
+    pub(super) fn recall(pack: &Path, lab: &Lab) -> Self {
+        let mut files = vec![None; lab.files.len()];
+        let read = read(pack, |path, known| {
+            if let Some(at) = lab.find(&path) {
+                let is_same = lab.files[at].seen() == Some(known.seen);
+                files[at] = Some(Recalled::of(known, is_same));
+            }
+        });
+        match read {
+            Some(_) => Self(files),
+            None => Self::default(),
+        }
+    }
+
+    /// Returns what is known of a file that looks as it did.
+    pub(super) fn of_same(&self, at: usize) -> Option<&Recalled> {
+        self.get(at).filter(|known| known.is_same)
+    }
+
+    /// Returns what the copy of a file in the pack looked like, if it was of these bytes.
+    pub(super) fn copy_of(&self, at: usize, content: ContentId) -> Option<&Seen> {
+        let known = self.get(at).filter(|known| known.content == content)?;
+        known.copy.as_ref()
+    }
+
+    fn get(&self, at: usize) -> Option<&Recalled> {
+        self.0.get(at)?.as_ref()
+    }
+}
+
+impl Recalled {
+    /// `is_same`: whether the file looks as it did.
+    pub(super) fn of(known: Remembered, is_same: bool) -> Self {
+        Self {
+            content: known.content,
+            canonical: known.canonical,
+            store_form: known.store_form,
+            copy: known.copy.map(|copy| *copy),
+            is_same,
+        }
+    }
 }
 
 /// Reads when the folder of the export was modified before it became a pack.
 pub(super) fn recall_root(pack: &Path) -> Option<FileTime> {
-    read(pack)?.root
+    read(pack, |_, _| ())?
 }
 
-fn read(pack: &Path) -> Option<SeenFiles> {
+fn read(pack: &Path, each: impl FnMut(RelPath, Remembered)) -> Option<Option<FileTime>> {
     let path = pack.join(SeenFiles::FILE_NAME);
-    SeenFiles::read(fs::open_bounded(&path, SeenFiles::MAX_BYTES).ok()?).ok()
+    let file = fs::open_bounded(&path, SeenFiles::MAX_BYTES).ok()?;
+    SeenFiles::read_each(file, each).ok()
 }
 
 /// Keeps what this run knows of files for the next one.

@@ -7,7 +7,7 @@ use std::{fmt, io};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
-    de::{self, IgnoredAny, MapAccess, Visitor},
+    de::{self, DeserializeSeed, IgnoredAny, MapAccess, Visitor},
 };
 
 use super::{Digest, Seen};
@@ -74,13 +74,10 @@ impl Remembered {
 }
 
 /// The file `labpack.seen.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SeenFiles {
-    format: String,
-    version: u32,
     /// When the folder of the export was modified, where the pack is made in place. A manifest
     /// only knows what is below that folder.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<FileTime>,
     /// What is known of files.
     pub files: RememberedFiles,
@@ -104,9 +101,30 @@ impl SeenFiles {
     /// # Errors
     /// Where it is no such file, or one of a newer version.
     pub fn read(bytes: impl io::Read) -> Result<Self, serde_json::Error> {
-        let seen: Self = serde_json::from_reader(bytes)?;
-        if seen.format == DOCUMENT.format && (1..=DOCUMENT.newest).contains(&seen.version) {
-            return Ok(seen);
+        // A list that grows stands twice for a moment, and room that stays empty costs nothing.
+        let mut files = Vec::with_capacity(Manifest::MOST_FILES);
+        let root = Self::read_each(bytes, |path, known| files.push((path, known)))?;
+        files.shrink_to_fit();
+        let files = files.into_iter().collect();
+        Ok(Self { root, files })
+    }
+
+    /// As [`Self::read`]; `each` is given one file after the other, and [`Self::root`] is
+    /// returned. After an error nothing holds of what was given.
+    ///
+    /// # Errors
+    /// As those of [`Self::read`].
+    pub fn read_each(
+        bytes: impl io::Read,
+        mut each: impl FnMut(RelPath, Remembered),
+    ) -> Result<Option<FileTime>, serde_json::Error> {
+        let mut reader = serde_json::Deserializer::from_reader(io::BufReader::new(bytes));
+        let header = reader.deserialize_map(SeenVisitor(&mut each))?;
+        reader.end()?;
+        if header.format.as_deref() == Some(DOCUMENT.format)
+            && (1..=DOCUMENT.newest).contains(&header.version)
+        {
+            return Ok(header.root);
         }
         Err(de::Error::custom(
             "another format, or another version of it",
@@ -129,7 +147,7 @@ impl SeenFiles {
             format: DOCUMENT.format,
             version: DOCUMENT.newest,
             root,
-            files: Each(files),
+            files: Entries(files),
         };
         DOCUMENT.write(&written, out)
     }
@@ -145,18 +163,6 @@ impl RememberedFiles {
     pub fn get(&self, path: &RelPath) -> Option<&Remembered> {
         let at = self.0.binary_search_by(|(known, _)| known.cmp(path)).ok()?;
         Some(&self.0[at].1)
-    }
-
-    /// Forgets the files that `find` does not know; the others share the paths that it returns.
-    pub fn keep<'a>(&mut self, find: impl Fn(&RelPath) -> Option<&'a RelPath>) {
-        self.0.retain_mut(|(path, _)| match find(path) {
-            Some(same) => {
-                path.clone_from(same);
-                true
-            }
-            None => false,
-        });
-        self.0.shrink_to_fit();
     }
 
     /// Returns every file.
@@ -192,34 +198,74 @@ impl Serialize for RememberedFiles {
 
 impl<'de> Deserialize<'de> for RememberedFiles {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(FilesVisitor)
+        let mut files = Vec::new();
+        FilesSeed(&mut |path, known| files.push((path, known))).deserialize(deserializer)?;
+        Ok(files.into_iter().collect())
     }
 }
 
-/// More files than a lab may have are refused before they are kept.
-struct FilesVisitor;
+/// The fields of [`SeenFiles`] beside the files.
+#[derive(Default)]
+struct SeenHeader {
+    format: Option<String>,
+    version: u32,
+    root: Option<FileTime>,
+}
 
-impl<'de> Visitor<'de> for FilesVisitor {
-    type Value = RememberedFiles;
+/// Takes each file that is read.
+type Each<'a> = &'a mut dyn FnMut(RelPath, Remembered);
+
+struct SeenVisitor<'a>(Each<'a>);
+
+impl<'de> Visitor<'de> for SeenVisitor<'_> {
+    type Value = SeenHeader;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("what is known of files, and of which version")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<SeenHeader, A::Error> {
+        let mut header = SeenHeader::default();
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "format" => header.format = Some(map.next_value()?),
+                "version" => header.version = map.next_value()?,
+                "root" => header.root = map.next_value()?,
+                "files" => map.next_value_seed(FilesSeed(&mut *self.0))?,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(header)
+    }
+}
+
+/// More files than a lab may have are refused.
+struct FilesSeed<'a>(Each<'a>);
+
+impl<'de> DeserializeSeed<'de> for FilesSeed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for FilesSeed<'_> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("what is known of files, by path")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RememberedFiles, A::Error> {
-        // A list that grows stands twice for a moment, and room that stays empty costs nothing.
-        let mut files = Vec::with_capacity(Manifest::MOST_FILES);
-        while files.len() < Manifest::MOST_FILES {
-            match map.next_entry()? {
-                Some(file) => files.push(file),
-                None => break,
-            }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut left = Manifest::MOST_FILES;
+        while let Some((path, known)) = map.next_entry()? {
+            left = left
+                .checked_sub(1)
+                .ok_or_else(|| de::Error::custom("more files than a lab may have"))?;
+            (self.0)(path, known);
         }
-        if map.next_key::<IgnoredAny>()?.is_some() {
-            return Err(de::Error::custom("more files than a lab may have"));
-        }
-        files.shrink_to_fit();
-        Ok(files.into_iter().collect())
+        Ok(())
     }
 }
 
@@ -233,9 +279,9 @@ struct Written<F: Serialize> {
     files: F,
 }
 
-struct Each<F>(F);
+struct Entries<F>(F);
 
-impl<'a, F, I> Serialize for Each<F>
+impl<'a, F, I> Serialize for Entries<F>
 where
     F: Fn() -> I,
     I: Iterator<Item = (&'a RelPath, Remembered)>,
@@ -316,17 +362,5 @@ mod tests {
         let files = RememberedFiles::from_iter(files);
         assert_eq!(files.iter().len(), 2);
         assert_eq!(files.get(&path(2)), Some(&known(3)));
-    }
-
-    #[test]
-    fn files_that_are_not_asked_for_are_forgotten() {
-        let mut files = RememberedFiles::from_iter((0..4).map(|at| (path(at), known(at))));
-        let asked = [path(1), path(3)];
-        files.keep(|path| asked.iter().find(|asked| *asked == path));
-        let left: Vec<_> = files
-            .iter()
-            .map(|(path, known)| (path, known.seen.length))
-            .collect();
-        assert_eq!(left, [(&asked[0], 1), (&asked[1], 3)]);
     }
 }
