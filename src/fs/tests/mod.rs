@@ -305,6 +305,23 @@ fn nobody_can_write_to_a_file_while_it_is_read() {
     assert!(matches!(refused, Err(FsError::InUse { .. })), "{refused:?}");
 }
 
+#[cfg(windows)]
+#[test]
+fn a_file_is_flushed_once_whoever_reads_it_lets_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk");
+    fs::write(&path, "x").unwrap();
+    let reader = SourceFile::open(&path, &meter()).unwrap();
+    let let_go = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        drop(reader);
+    });
+    let refused = fs::OpenOptions::new().write(true).open(&path).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(32), "it is held");
+    sync_file(&path).unwrap();
+    let_go.join().unwrap();
+}
+
 #[cfg(unix)]
 #[test]
 fn only_ordinary_files_are_opened_and_a_pipe_makes_nobody_wait() {
