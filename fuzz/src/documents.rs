@@ -8,7 +8,7 @@ pub fn manifest(input: &[u8]) {
         Ok(read) => read,
         Err(error) => return show(&error),
     };
-    let again = manifest::read(&manifest::write(&read)).expect("what labpack writes, it reads");
+    let again = manifest::read(manifest::write(&read)).expect("what labpack writes, it reads");
     assert_eq!(again, read);
     assert_eq!(
         read.count(),
@@ -43,7 +43,7 @@ pub fn receipt(input: &[u8]) {
     );
     match Receipt::read(input) {
         Ok(read) => {
-            let again = Receipt::read(&written(&read)).expect("what labpack writes, it reads");
+            let again = Receipt::read(written(&read)).expect("what labpack writes, it reads");
             assert_eq!(again, read);
             assert!(again.says_the_same(&read));
         }

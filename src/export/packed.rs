@@ -46,7 +46,7 @@ impl PackView {
         }
         let path = inventory.root.join(Manifest::FILE_NAME);
         let bytes = fs::read_bounded(&path, Manifest::MAX_BYTES)?;
-        Ok(Some(match manifest::read(&bytes) {
+        Ok(Some(match manifest::read(bytes) {
             Ok(manifest) => Ok(Self::of(inventory, manifest, stores)?),
             Err(error) => Err(unusable(&error)),
         }))

@@ -1,6 +1,7 @@
 //! What labpack's own JSON documents have in common: a format, a version, and strict reading.
 
 use std::{
+    borrow::Cow,
     cell::Cell,
     collections::HashSet,
     fmt,
@@ -12,7 +13,7 @@ use serde::{
     de::{self, DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use super::{DocumentError, place::place_at, tally::Tally};
+use super::{DocumentError, place::place_at, shed::Shed, tally::Tally};
 
 /// The most values that a document may have, at any depth: more than 120,000 files come to in a
 /// journal, which says the most of each. A value that no version knows is kept, in far more bytes
@@ -21,6 +22,9 @@ pub(super) const MOST_VALUES: u32 = 3 << 20;
 /// How deep a document of labpack's own may nest. Readers stop at 128, and the manifest stands
 /// within the journal.
 pub(super) const MOST_LEVELS: u32 = 120;
+
+/// A document that is longer than this, in bytes, is not kept until all of it is read.
+const LONG: usize = 4 << 20;
 
 /// A kind of document.
 #[derive(Debug, Clone, Copy)]
@@ -37,16 +41,27 @@ impl Document {
     /// Reads a document of this kind: first its length, then format and version, then that no
     /// key stands twice and that it has no more than [`MOST_VALUES`], then the rest. Nesting ends
     /// at serde_json's limit of 128.
-    pub(crate) fn read<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, DocumentError> {
+    ///
+    /// Bytes that are given away are freed while the rest is read, and an error in that tells the
+    /// line where another tells the field.
+    pub(crate) fn read<'a, T: DeserializeOwned>(
+        &self,
+        bytes: impl Into<Cow<'a, [u8]>>,
+    ) -> Result<T, DocumentError> {
+        let bytes = bytes.into();
         let (len, max) = (bytes.len() as u64, self.max_bytes);
         if len > max {
             return Err(DocumentError::TooLong { len, max });
         }
         // Editors on Windows put a byte order mark before what they save.
-        let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+        let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
         self.check_header(&parse(text)?)?;
         look_through(text)?;
-        parse(text)
+        let start = bytes.len() - text.len();
+        match bytes {
+            Cow::Owned(bytes) if bytes.len() > LONG => parse_and_free(bytes, start),
+            bytes => parse(&bytes[start..]),
+        }
     }
 
     /// Writes a value as a document of this kind, compact and piece by piece. One that
@@ -109,6 +124,14 @@ pub(crate) fn invalid(
 
 fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, DocumentError> {
     serde_json::from_slice(text).map_err(|source| unreadable(text, source))
+}
+
+fn parse_and_free<T: DeserializeOwned>(bytes: Vec<u8>, start: usize) -> Result<T, DocumentError> {
+    let bytes = io::BufReader::new(Shed::new(bytes, start));
+    serde_json::from_reader(bytes).map_err(|source| DocumentError::Unreadable {
+        place: format!("line {}, column {}", source.line(), source.column()),
+        source,
+    })
 }
 
 fn unreadable(text: &[u8], source: serde_json::Error) -> DocumentError {

@@ -13,6 +13,7 @@ mod error;
 mod place;
 mod read;
 mod schema;
+mod shed;
 mod tally;
 mod unknown;
 mod v1;

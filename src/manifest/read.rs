@@ -1,5 +1,7 @@
 //! From bytes to a manifest that can be relied on.
 
+use std::borrow::Cow;
+
 use super::{Document, DocumentError, Manifest, check::check};
 
 pub(super) const DOCUMENT: Document = Document {
@@ -8,7 +10,8 @@ pub(super) const DOCUMENT: Document = Document {
     max_bytes: Manifest::MAX_BYTES,
 };
 
-/// Reads `labpack.json`.
+/// Reads `labpack.json`. Where its bytes are given away, they are freed meanwhile: there may be
+/// very many.
 ///
 /// What it returns holds to the following, whoever wrote the bytes: no path stands twice, differs
 /// from another only by case, or goes through a file; VM folders differ, and hold their files;
@@ -29,7 +32,7 @@ pub(super) const DOCUMENT: Document = Document {
 ///     "`version` is 2, and this labpack reads up to 1: update labpack"
 /// );
 /// ```
-pub fn read(bytes: &[u8]) -> Result<Manifest, DocumentError> {
+pub fn read<'a>(bytes: impl Into<Cow<'a, [u8]>>) -> Result<Manifest, DocumentError> {
     let manifest: Manifest = DOCUMENT.read(bytes)?;
     check(&manifest)?;
     Ok(manifest)

@@ -55,8 +55,9 @@ fn read_with_digest(pack: &Path) -> Result<Option<(Manifest, blake3::Hash)>, Pac
         return Ok(None);
     }
     let bytes = fs::read_bounded(&path, Manifest::MAX_BYTES)?;
-    let manifest = manifest::read(&bytes).map_err(PackError::document(&path))?;
-    Ok(Some((manifest, blake3::hash(&bytes))))
+    let digest = blake3::hash(&bytes);
+    let manifest = manifest::read(bytes).map_err(PackError::document(&path))?;
+    Ok(Some((manifest, digest)))
 }
 
 /// The pack that stands in an output folder. Of its files, which may be very many, no more is kept
@@ -133,7 +134,7 @@ pub(super) fn is_manifest(pack: &Path, earlier: Option<&Manifest>) -> Result<boo
     if manifest::write_to(earlier, &mut rest).is_ok() && rest.0.is_empty() {
         return Ok(true);
     }
-    let found = manifest::read(&bytes).map_err(PackError::document(&path))?;
+    let found = manifest::read(bytes).map_err(PackError::document(&path))?;
     Ok(found == *earlier)
 }
 

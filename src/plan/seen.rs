@@ -118,7 +118,7 @@ impl SeenFiles {
         bytes: impl io::Read,
         mut each: impl FnMut(RelPath, Remembered),
     ) -> Result<Option<FileTime>, serde_json::Error> {
-        let mut reader = serde_json::Deserializer::from_reader(io::BufReader::new(bytes));
+        let mut reader = serde_json::Deserializer::from_reader(bytes);
         let header = reader.deserialize_map(SeenVisitor(&mut each))?;
         reader.end()?;
         if header.format.as_deref() == Some(DOCUMENT.format)

@@ -23,7 +23,7 @@ pub(super) fn from_own_pack(dir: &Path, run: &Run<'_>) -> Result<Index, StoreErr
         return from_packs(dir, &[], run);
     }
     let bytes = fs::read_bounded(&path, Manifest::MAX_BYTES)?;
-    let manifest = manifest::read(&bytes).map_err(|source| StoreError::Index { path, source })?;
+    let manifest = manifest::read(bytes).map_err(|source| StoreError::Index { path, source })?;
     let mut index = from_packs(dir, &[(own, &manifest)], run)?;
     if manifest.store != StorePlace::Own {
         // Others share it, and only the lost index knew who.

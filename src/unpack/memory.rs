@@ -26,7 +26,7 @@ pub(super) fn receipt_of(dest: &Path) -> Result<Option<Receipt>, UnpackError> {
         return Ok(None);
     }
     let bytes = fs::read_bounded(&path, Receipt::MAX_BYTES)?;
-    let read = Receipt::read(&bytes);
+    let read = Receipt::read(bytes);
     read.map(Some)
         .map_err(|source| UnpackError::Receipt { path, source })
 }

@@ -98,7 +98,7 @@ pub(super) fn read_manifest(places: &Places) -> Result<Manifest, UnpackError> {
         });
     }
     let bytes = fs::read_bounded(&path, Manifest::MAX_BYTES)?;
-    manifest::read(&bytes).map_err(|source| UnpackError::Manifest { path, source })
+    manifest::read(bytes).map_err(|source| UnpackError::Manifest { path, source })
 }
 
 /// Asks everything that could go wrong, and works out what is to be done.

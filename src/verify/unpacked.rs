@@ -27,7 +27,7 @@ impl UnpackedLab<'_> {
     pub(super) fn add_to(&self, reading: &mut Reading, run: &Run<'_>) -> Result<Findings, FsError> {
         let path = self.root.join(RECEIPT_NAME);
         let bytes = fs::read_bounded(&path, Receipt::MAX_BYTES)?;
-        let receipt = match Receipt::read(&bytes) {
+        let receipt = match Receipt::read(bytes) {
             Ok(receipt) => receipt,
             Err(error) => return Ok(Findings(vec![unusable(&path, &error)])),
         };

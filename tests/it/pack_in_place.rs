@@ -31,7 +31,7 @@ pub(crate) fn restored(pack: &Path) {
 }
 
 pub(crate) fn manifest_of(pack: &Path) -> Manifest {
-    manifest::read(&fs::read(pack.join("labpack.json")).unwrap()).unwrap()
+    manifest::read(fs::read(pack.join("labpack.json")).unwrap()).unwrap()
 }
 
 /// Files of labpack's own beside the packed lab.

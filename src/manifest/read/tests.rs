@@ -12,7 +12,7 @@ use crate::manifest::{
 fn read_changed(change: impl FnOnce(&mut Value)) -> Result<Manifest, DocumentError> {
     let mut json = serde_json::to_value(sample()).unwrap();
     change(&mut json);
-    read(&serde_json::to_vec(&json).unwrap())
+    read(serde_json::to_vec(&json).unwrap())
 }
 
 #[track_caller]
@@ -31,7 +31,7 @@ fn refused(pointer: &str, value: Value, says: &str) {
 fn refused_though_complete(change: impl FnOnce(&mut Manifest), says: &str) {
     let mut manifest = sample();
     change(&mut manifest);
-    let error = read(&write(&sample::completed(manifest))).expect_err("it was read");
+    let error = read(write(&sample::completed(manifest))).expect_err("it was read");
     assert!(error.to_string().contains(says), "{error}");
 }
 
@@ -129,7 +129,7 @@ fn a_number_in_an_unknown_field_does_not_drift_when_it_is_written_again() {
     let number = "1600099999999999999999999999999999999999999999999900000123456700";
     let text = text.replacen('{', &format!("{{\"x\": {number},"), 1);
     let read_once = read(text.as_bytes()).unwrap();
-    assert_eq!(read(&write(&read_once)).unwrap(), read_once);
+    assert_eq!(read(write(&read_once)).unwrap(), read_once);
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn vm_folders_differ_and_hold_their_files() {
     let mut alone = sample();
     alone.vms.truncate(1);
     alone.vms[0].folder = None;
-    assert!(read(&write(&sample::completed(alone))).is_ok());
+    assert!(read(write(&sample::completed(alone))).is_ok());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What an unpack leaves beside a lab, so that the next run knows what it wrote.
 
-use std::{io, path::Path};
+use std::{borrow::Cow, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -54,7 +54,7 @@ impl Receipt {
     ///
     /// # Errors
     /// Where they are no receipt, or one of a newer version.
-    pub fn read(bytes: &[u8]) -> Result<Self, DocumentError> {
+    pub fn read<'a>(bytes: impl Into<Cow<'a, [u8]>>) -> Result<Self, DocumentError> {
         Self::DOCUMENT.read(bytes)
     }
 
