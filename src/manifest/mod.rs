@@ -28,9 +28,10 @@ pub(crate) use document::{Document, invalid};
 pub use error::DocumentError;
 pub use read::read;
 pub use schema::schema;
+pub use unknown::Unknown;
 pub use v1::{
     DiskFacts, Folder, Manifest, PackedFile, ParentFacts, Place, RefDisk, RefDiskFacts, Residue,
-    Role, Run, Sharing, StorePlace, Totals, Unknown, Vm,
+    Role, Run, Sharing, StorePlace, Totals, Vm,
 };
 pub use write::write;
 pub(crate) use write::write_to;

@@ -2,17 +2,14 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
-use serde_json::{Map, Value};
 
+use super::Unknown;
 use crate::{
     base::{
         Attributes, CanonicalId, ContentId, DiskId, FileTime, Patch, RelPath, VirtualSize, Write,
     },
     formats::{DiskFormat, DiskKind},
 };
-
-/// Fields that this version does not know, by name.
-pub type Unknown = Map<String, Value>;
 
 /// A packed lab.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
