@@ -10,7 +10,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
-    Inventory, Neighbourhood, PackView, neighbourhood::behind, probe::has_disk_name, scan,
+    Inventory, Neighbourhood, PackView, neighbourhood::behind, packed::read_manifest,
+    probe::has_disk_name, scan,
 };
 use crate::{
     base::{DiskId, Run, VirtualSize},
@@ -216,6 +217,7 @@ impl Work {
         stores: &[PathBuf],
         run: &Run<'_>,
     ) -> Result<(), FsError> {
+        let manifest = read_manifest(folder)?;
         let inventory = scan(folder, run)?;
         let label = if alone { String::new() } else { shown(folder) };
         // Disks of a pack are unpacked before anything attaches them.
@@ -234,8 +236,9 @@ impl Work {
         if inventory.own.receipt.is_some() {
             self.done.unpacked.push(inventory.root.clone());
         }
-        match PackView::read(&inventory, stores)? {
-            Some(Ok(pack)) => {
+        match manifest.filter(|_| inventory.own.manifest.is_some()) {
+            Some(Ok(manifest)) => {
+                let pack = PackView::of(&inventory, manifest, stores)?;
                 self.done
                     .findings
                     .extend(pack.missing(&inventory).into_iter().map(at));

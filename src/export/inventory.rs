@@ -30,6 +30,15 @@ pub struct Inventory {
     pub own: OwnFiles,
 }
 
+impl Inventory {
+    /// Returns the file at `path`.
+    #[must_use]
+    pub fn file(&self, path: &RelPath) -> Option<&ScannedFile> {
+        let at = self.files.binary_search_by(|file| file.path.cmp(path));
+        at.ok().map(|at| &self.files[at])
+    }
+}
+
 /// The folder of one VM.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VmFolder {

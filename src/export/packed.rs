@@ -1,7 +1,7 @@
 //! A pack, seen as the export that it was.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     path::{Path, PathBuf},
 };
 
@@ -27,32 +27,37 @@ pub struct PackView {
     pub manifest: Manifest,
     /// Where the file of each RefDisk is; those that are nowhere are left out.
     pub stored: HashMap<ContentId, PathBuf>,
-    /// The files that are in the pack.
-    present: HashSet<RelPath>,
+    /// The files that are in the pack, in order.
+    present: Vec<RelPath>,
+}
+
+/// Reads the manifest of the pack in `root`; `None` where there is none. What keeps it from being
+/// used is a finding. To read it takes room, as to scan the pack does: it wants to come first.
+///
+/// # Errors
+/// Where `labpack.json` is there and cannot be read.
+pub(super) fn read_manifest(root: &Path) -> Result<Option<Result<Manifest, Finding>>, FsError> {
+    let path = root.join(Manifest::FILE_NAME);
+    if !matches!(fs::look(&path)?, Entry::File(_)) {
+        return Ok(None);
+    }
+    let bytes = fs::read_bounded(&path, Manifest::MAX_BYTES)?;
+    Ok(Some(
+        manifest::read(bytes).map_err(|error| unusable(&error)),
+    ))
 }
 
 impl PackView {
-    /// Reads the manifest of a pack; `None` where there is none. RefDisks are looked for in the
-    /// pack's own store and in `stores`. What keeps the manifest from being used is a finding.
+    /// Sees the pack that was scanned as its manifest tells it. RefDisks are looked for in the
+    /// pack's own store and in `stores`.
     ///
     /// # Errors
-    /// Where `labpack.json` is there and cannot be read.
-    pub fn read(
+    /// Where it cannot be told what stands in a store.
+    pub fn of(
         inventory: &Inventory,
+        manifest: Manifest,
         stores: &[PathBuf],
-    ) -> Result<Option<Result<Self, Finding>>, FsError> {
-        if inventory.own.manifest.is_none() {
-            return Ok(None);
-        }
-        let path = inventory.root.join(Manifest::FILE_NAME);
-        let bytes = fs::read_bounded(&path, Manifest::MAX_BYTES)?;
-        Ok(Some(match manifest::read(bytes) {
-            Ok(manifest) => Ok(Self::of(inventory, manifest, stores)?),
-            Err(error) => Err(unusable(&error)),
-        }))
-    }
-
-    fn of(inventory: &Inventory, manifest: Manifest, stores: &[PathBuf]) -> Result<Self, FsError> {
+    ) -> Result<Self, FsError> {
         let own = inventory.root.join(STORE);
         let mut stored = HashMap::new();
         for disk in &manifest.ref_disks {
@@ -74,7 +79,7 @@ impl PackView {
     /// Tells whether a file is in the pack, at its own path.
     #[must_use]
     pub fn has(&self, path: &RelPath) -> bool {
-        self.present.contains(path)
+        self.present.binary_search(path).is_ok()
     }
 
     /// Lets every file that is in the store stand where it stood, and returns the disks among
@@ -104,17 +109,13 @@ impl PackView {
     /// Tells what the manifest names and the pack or the store has not, or has in another length.
     /// No file is read.
     pub(super) fn missing(&self, inventory: &Inventory) -> Vec<Finding> {
-        let here: HashMap<_, _> = inventory
-            .files
-            .iter()
-            .map(|file| (&file.path, file.stamp.len))
-            .collect();
+        let here = |path: &RelPath| Some(inventory.file(path)?.stamp.len);
         let packed = self
             .manifest
             .files()
             .filter(|file| file.place == Place::Pack);
         let mut findings: Vec<_> = packed
-            .filter_map(|file| file_fault(&file.path, file.length, here.get(&file.path).copied()))
+            .filter_map(|file| file_fault(&file.path, file.length, here(&file.path)))
             .collect();
         findings.extend(self.missing_ref_disks());
         findings

@@ -15,6 +15,7 @@
 //! * Looking: [`look`], [`stamp`], [`walk`], [`volume`], [`try_links`].
 //! * Staying inside: a [`Fence`] around the folders that the user named.
 //! * Among processes: [`FolderLock`], [`remove_stale_temps`].
+//! * Memory goes back to the system: [`return_large_allocations`].
 //!
 //! Every step that changes something is announced at one place, [`seam`], before it is taken.
 //! What differs between systems is in `unix.rs` and `windows.rs`, which offer the same functions.
@@ -33,6 +34,7 @@ mod in_order;
 mod links;
 mod lock;
 mod look;
+mod memory;
 mod read_ahead;
 #[doc(hidden)]
 pub mod seam;
@@ -78,6 +80,7 @@ pub use fence::Fence;
 pub use links::{LinkTrial, hard_link, junction, symlink_file, try_links};
 pub use lock::FolderLock;
 pub use look::{Entry, absolute, bytes_to_copy, check_writable, look, other_streams, stamp};
+pub use memory::return_large_allocations;
 pub use read_ahead::ReadAhead;
 pub use sinks::{CanonicalHasher, ContentHasher, MaskCapture, PatchedHasher};
 pub use source::{SourceFile, open_bounded, read_bounded};

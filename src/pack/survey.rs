@@ -97,12 +97,10 @@ impl Judged {
             disks.add(&site.inventory, label);
         }
         let mut starts = Vec::new();
-        if let (Some((_, store)), Some(site)) = (terms.earlier, sites.first()) {
+        if let (Some((manifest, store)), Some(site)) = (terms.earlier, sites.first()) {
             disks.add_unscanned(store, "store");
-            let view = PackView::read(&site.inventory, &[store.to_owned()])?;
-            if let Some(Ok(view)) = view {
-                starts.extend(view.place_in(&mut disks));
-            }
+            let view = PackView::of(&site.inventory, manifest.clone(), &[store.to_owned()])?;
+            starts.extend(view.place_in(&mut disks));
         }
         let mut nodes = HashMap::new();
         for number in 0..sites.len() {

@@ -34,6 +34,7 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    labpack::fs::return_large_allocations();
     let args: Vec<OsString> = env::args_os().collect();
     match Cli::try_parse_from(&args) {
         Ok(cli) => run(&cli).into(),
