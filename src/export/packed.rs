@@ -10,7 +10,7 @@ use crate::{
     base::{ContentId, RelPath},
     chain::NodeId,
     fs::{self, Entry, FsError},
-    manifest::{self, Manifest, ManifestError, Place, RefDisk, Sharing, StorePlace},
+    manifest::{self, InStore, Manifest, ManifestError, Place, RefDisk, Sharing, StorePlace},
     report::{Code, Finding},
 };
 
@@ -87,9 +87,9 @@ impl PackView {
     pub(crate) fn place_in(&self, disks: &mut Neighbourhood) -> Vec<NodeId> {
         let mut nodes = Vec::new();
         for file in self.manifest.files() {
-            let Place::Store {
+            let Some(InStore {
                 ref_disk, sharing, ..
-            } = &file.place
+            }) = file.place.in_store()
             else {
                 continue;
             };

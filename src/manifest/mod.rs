@@ -30,8 +30,8 @@ pub use read::read;
 pub use schema::schema;
 pub use unknown::Unknown;
 pub use v1::{
-    DiskFacts, Folder, Manifest, PackedFile, ParentFacts, Place, RefDisk, RefDiskFacts, Residue,
-    Role, Run, Sharing, StorePlace, Totals, Vm,
+    DiskFacts, Folder, InStore, Manifest, PackedFile, ParentFacts, Place, RefDisk, RefDiskFacts,
+    Residue, Role, Run, Sharing, StorePlace, Totals, Vm,
 };
 pub use write::write;
 pub(crate) use write::write_to;

@@ -42,11 +42,11 @@ pub(crate) fn file(
 }
 
 pub(crate) fn stored(ref_disk: ContentId, sharing: Sharing, runs: Vec<Run>) -> Place {
-    Place::Store {
+    Place::Store(Box::new(InStore {
         ref_disk,
         sharing,
         residue: Residue(runs),
-    }
+    }))
 }
 
 fn facts(kind: DiskKind, own: u8, parent: Option<(&str, u8)>) -> DiskFacts {
@@ -131,10 +131,7 @@ fn ref_facts(kind: DiskKind, own: u8, parent: Option<ContentId>) -> RefDiskFacts
 pub(crate) fn completed(mut manifest: Manifest) -> Manifest {
     let uses: Vec<(ContentId, RelPath)> = manifest
         .files()
-        .filter_map(|file| match &file.place {
-            Place::Store { ref_disk, .. } => Some((*ref_disk, file.path.clone())),
-            Place::Pack => None,
-        })
+        .filter_map(|file| Some((file.place.in_store()?.ref_disk, file.path.clone())))
         .collect();
     for disk in &mut manifest.ref_disks {
         let mine = uses.iter().filter(|(id, _)| *id == disk.id);

@@ -1,7 +1,9 @@
 //! Version 1 of the manifest, as types. The JSON schema is made from these.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use super::Unknown;
 use crate::{
@@ -205,27 +207,85 @@ pub enum Role {
 }
 
 /// Where a file's bytes are.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", tag = "in")]
-#[schemars(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Place {
     /// In the pack, at the file's own path.
     #[default]
     Pack,
+    /// In the store. Most of very many files are not.
+    Store(Box<InStore>),
+}
+
+impl Place {
+    /// Returns what the store has of the file, if it is there.
+    #[must_use]
+    pub fn in_store(&self) -> Option<&InStore> {
+        match self {
+            Self::Pack => None,
+            Self::Store(stored) => Some(stored),
+        }
+    }
+}
+
+/// What the store has of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InStore {
+    /// The RefDisk that stands for the file.
+    pub ref_disk: ContentId,
+    /// How unpack brings it back.
+    pub sharing: Sharing,
+    /// What to lay over the RefDisk to get this very file.
+    pub residue: Residue,
+}
+
+/// A [`Place`] as JSON has it.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", tag = "in")]
+#[schemars(
+    rename = "Place",
+    description = "Where a file's bytes are.",
+    deny_unknown_fields
+)]
+enum WrittenPlace<'a> {
+    /// In the pack, at the file's own path.
+    Pack,
     /// In the store.
     Store {
         /// The RefDisk that stands for the file.
-        ref_disk: ContentId,
+        ref_disk: &'a ContentId,
         /// How unpack brings it back.
         sharing: Sharing,
         /// What to lay over the RefDisk to get this very file.
         #[serde(default, skip_serializing_if = "Residue::is_empty")]
-        residue: Residue,
+        residue: Cow<'a, Residue>,
     },
 }
 
-/// A [`Place`] as JSON has it. Read by way of this, since serde takes any field beside
-/// `"in": "pack"` and would lose it.
+impl Serialize for Place {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let written = match self {
+            Self::Pack => WrittenPlace::Pack,
+            Self::Store(stored) => WrittenPlace::Store {
+                ref_disk: &stored.ref_disk,
+                sharing: stored.sharing,
+                residue: Cow::Borrowed(&stored.residue),
+            },
+        };
+        written.serialize(serializer)
+    }
+}
+
+impl JsonSchema for Place {
+    fn schema_name() -> Cow<'static, str> {
+        WrittenPlace::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        WrittenPlace::json_schema(generator)
+    }
+}
+
+/// A [`Place`] as it is read: serde would take any field beside `"in": "pack"`, and lose it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawPlace {
@@ -247,11 +307,14 @@ impl<'de> Deserialize<'de> for Place {
         let raw = RawPlace::deserialize(deserializer)?;
         match (raw.r#in, raw.ref_disk, raw.sharing, raw.residue) {
             (In::Pack, None, None, None) => Ok(Self::Pack),
-            (In::Store, Some(ref_disk), Some(sharing), residue) => Ok(Self::Store {
-                ref_disk,
-                sharing,
-                residue: residue.unwrap_or_default(),
-            }),
+            (In::Store, Some(ref_disk), Some(sharing), residue) => {
+                let residue = residue.unwrap_or_default();
+                Ok(Self::Store(Box::new(InStore {
+                    ref_disk,
+                    sharing,
+                    residue,
+                })))
+            }
             (In::Pack, ..) => Err(D::Error::custom(
                 "a place in the pack has no `ref_disk`, `sharing` or `residue`",
             )),

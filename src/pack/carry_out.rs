@@ -29,7 +29,7 @@ use crate::{
         self, ContentHasher, Entry, Existing, Finish, FsError, PatchedHasher, SourceFile, Stamp,
         TempFile, stream,
     },
-    manifest::{self, Manifest, PackedFile, Place, RefDisk, StorePlace},
+    manifest::{self, Manifest, PackedFile, RefDisk, StorePlace},
     plan::{Remembered, Removal, Seen, StoreEntry, StoredWrite},
     report::{Code, Finding, Findings},
     store::{self, Expected, Presence, Store},
@@ -563,10 +563,8 @@ pub(super) fn put_back(
 
 /// What is laid over a RefDisk to get one of its occurrences.
 pub(super) fn residue_patch(file: &PackedFile) -> Patch {
-    match &file.place {
-        Place::Store { residue, .. } => residue.patch(),
-        Place::Pack => Patch::default(),
-    }
+    let stored = file.place.in_store();
+    stored.map_or_else(Patch::default, |stored| stored.residue.patch())
 }
 
 /// Gives the export's folder the time that it had before anything came or went in it.

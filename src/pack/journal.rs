@@ -206,10 +206,7 @@ fn check(work: &Work) -> Result<(), String> {
     let manifest = &work.plan.manifest;
     let files: HashMap<&RelPath, &PackedFile> =
         manifest.files().map(|file| (&file.path, file)).collect();
-    let stored_as = |path| match files.get(path).map(|file| &file.place) {
-        Some(Place::Store { ref_disk, .. }) => Some(*ref_disk),
-        _ => None,
-    };
+    let stored_as = |path| Some(files.get(path)?.place.in_store()?.ref_disk);
     for entry in &work.plan.entries {
         let disk = manifest.ref_disk(&entry.id);
         let named = disk.is_some_and(|disk| disk.file == entry.file);

@@ -28,7 +28,7 @@ use crate::{
         self, Entry, Existing, Finish, FolderLock, PatchedHasher, Sink, SourceFile, TempFile,
         content_id, stream,
     },
-    manifest::{Manifest, PackedFile, Place, RefDisk, StorePlace},
+    manifest::{InStore, Manifest, PackedFile, RefDisk, StorePlace},
     report::{Code, Finding, Findings},
     store::INDEX_NAME,
 };
@@ -158,7 +158,7 @@ impl<'a> Job<'a> {
     ) -> Result<Self, PackError> {
         let mut users: BTreeMap<ContentId, Vec<&PackedFile>> = BTreeMap::new();
         for file in manifest.files() {
-            if let Place::Store { ref_disk, .. } = &file.place {
+            if let Some(InStore { ref_disk, .. }) = file.place.in_store() {
                 users.entry(*ref_disk).or_default().push(file);
             }
         }

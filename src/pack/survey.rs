@@ -23,7 +23,7 @@ use crate::{
     chain::{Graph, MAX_LEVELS, NodeId, resolve},
     export::{Neighbourhood, Origin as Whence, PackView, ScannedFile},
     fs::{self, Entry},
-    manifest::{Folder, Manifest, PackedFile, Place, Role, Sharing, Unknown},
+    manifest::{Folder, InStore, Manifest, PackedFile, Place, Role, Sharing, Unknown},
     plan::{Lab, LabFile, Origin, StoredFile},
     report::{Code, Finding, Findings, Severity},
 };
@@ -292,10 +292,10 @@ impl<'a> Draft<'a> {
         {
             match &packed.place {
                 Place::Pack => findings.push(gone(packed)),
-                Place::Store { ref_disk, .. } if !standing.contains(ref_disk) => {
-                    findings.push(no_ref_disk(packed, ref_disk));
+                Place::Store(stored) if !standing.contains(&stored.ref_disk) => {
+                    findings.push(no_ref_disk(packed, &stored.ref_disk));
                 }
-                Place::Store { .. } => self.add_one_stored(packed),
+                Place::Store(_) => self.add_one_stored(packed),
             }
         }
         Ok(())
@@ -304,11 +304,11 @@ impl<'a> Draft<'a> {
     fn add_one_stored(&mut self, packed: &PackedFile) {
         let mut place = packed.place.clone();
         let mut role = packed.role;
-        if let Place::Store { sharing, .. } = &mut place
+        if let Place::Store(stored) = &mut place
             && self.is_written_into(packed)
         {
             // Somebody made a checkpoint on it since: nothing may share it any more.
-            (*sharing, role) = (Sharing::Copy, Role::CheckpointParent);
+            (stored.sharing, role) = (Sharing::Copy, Role::CheckpointParent);
         }
         let facts = packed.disk.as_ref().and_then(|disk| disk.parent.as_ref());
         let drafted = Drafted {
@@ -417,7 +417,7 @@ impl<'a> Draft<'a> {
         for drafted in self.files.iter() {
             let path = &drafted.file.path;
             if let Some(stored) = drafted.file.stored()
-                && let Place::Store { ref_disk, .. } = &stored.place
+                && let Some(InStore { ref_disk, .. }) = stored.place.in_store()
                 && let Some(disk) = manifest.ref_disk(ref_disk)
             {
                 users.entry(store.join(&disk.file)).or_default().push(path);
@@ -451,13 +451,8 @@ fn no_ref_disk(packed: &PackedFile, id: &ContentId) -> Finding {
 fn know_parents_again(files: &mut [LabFile]) {
     for at in 0..files.len() {
         let child = &files[at];
-        let shared = matches!(
-            child.stored().map(|stored| &stored.place),
-            Some(Place::Store {
-                sharing: Sharing::Link,
-                ..
-            })
-        );
+        let stored = child.stored().and_then(|stored| stored.place.in_store());
+        let shared = stored.is_some_and(|stored| stored.sharing == Sharing::Link);
         let Some(parent) = child.parent.filter(|_| shared) else {
             continue;
         };

@@ -6,7 +6,7 @@ use super::content::{Reading, Want};
 use crate::{
     base::ContentId,
     export::PackView,
-    manifest::{Place, RefDisk},
+    manifest::{InStore, Place, RefDisk},
     report::Code,
 };
 
@@ -36,9 +36,9 @@ impl Reading {
 
     fn occurrences(&mut self, pack: &PackView) {
         for file in pack.manifest.files() {
-            let Place::Store {
+            let Some(InStore {
                 ref_disk, residue, ..
-            } = &file.place
+            }) = file.place.in_store()
             else {
                 continue;
             };

@@ -97,10 +97,8 @@ fn equal_files_are_stored_once_and_are_files_of_their_own_where_they_are_unpacke
     let vms = lab.linked();
     let manifest = manifest_of(&lab.export());
     assert_eq!(manifest.ref_disks.len(), 1);
-    let sharing = manifest.files().filter_map(|file| match &file.place {
-        Place::Store { sharing, .. } => Some(*sharing),
-        Place::Pack => None,
-    });
+    let files = manifest.files();
+    let sharing = files.filter_map(|file| Some(file.place.in_store()?.sharing));
     assert_eq!(sharing.collect::<Vec<_>>(), [Sharing::Copy, Sharing::Copy]);
     written_apart(&state(&vms, "A"), &state(&vms, "B"));
     restored(&lab.export());

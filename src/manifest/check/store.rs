@@ -7,7 +7,7 @@ use crate::{
     base::{ContentId, RelPath, fold_case},
     formats::DiskKind,
     manifest::{
-        DocumentError, Manifest, PackedFile, Place, RefDisk, Residue, Role, Sharing,
+        DocumentError, InStore, Manifest, PackedFile, RefDisk, Residue, Role, Sharing,
         document::invalid,
     },
 };
@@ -86,14 +86,14 @@ fn stored<'a>(
     file: &PackedFile,
     known: &HashMap<ContentId, &'a RefDisk>,
 ) -> Result<Option<&'a RefDisk>, DocumentError> {
-    let Place::Store {
+    let Some(stored) = file.place.in_store() else {
+        return Ok(None);
+    };
+    let InStore {
         ref_disk,
         sharing,
         residue,
-    } = &file.place
-    else {
-        return Ok(None);
-    };
+    } = stored;
     let Some(disk) = known.get(ref_disk) else {
         let found = format!("stored as {ref_disk}");
         return Err(invalid(about(file), found, "a RefDisk of the manifest"));

@@ -6,8 +6,8 @@ use super::{Known, KnownDisks, PackPlan, Removal, Rules, Saving, StoreEntry, Sto
 use crate::{
     base::{ContentId, DiskId, FileTime, Patch, RelPath},
     manifest::{
-        Manifest, PackedFile, ParentFacts, Place, RefDisk, RefDiskFacts, Residue, Role, Sharing,
-        StorePlace, Totals, Unknown, Vm,
+        InStore, Manifest, PackedFile, ParentFacts, Place, RefDisk, RefDiskFacts, Residue, Role,
+        Sharing, StorePlace, Totals, Unknown, Vm,
     },
     plan::{Digest, Lab, LabFile, LabVm, Masked, residue},
     store,
@@ -85,7 +85,7 @@ impl<'a> Planner<'a> {
     pub fn settle_level(&mut self, level: &[usize], digests: &HashMap<usize, Digest>) {
         for &file in level {
             match self.lab.files[file].stored().map(|stored| &stored.place) {
-                Some(Place::Store { ref_disk, .. }) => self.join_known(file, *ref_disk),
+                Some(Place::Store(stored)) => self.join_known(file, stored.ref_disk),
                 Some(Place::Pack) => {}
                 None => self.join(file, &digests[&file]),
             }
@@ -221,7 +221,7 @@ impl<'a> Planner<'a> {
     fn join_stored(&mut self) {
         for (file, lab_file) in self.lab.files.iter().enumerate() {
             if let Some(stored) = lab_file.stored()
-                && let Place::Store { ref_disk, .. } = &stored.place
+                && let Some(InStore { ref_disk, .. }) = stored.place.in_store()
                 && self.group_of[file].is_none()
                 && *ref_disk != stored.digest
             {
@@ -404,11 +404,11 @@ impl<'a> Planner<'a> {
             Some(masked) if group.sharing == Sharing::Link => residue(masked, &group.masked),
             _ => Residue::default(),
         };
-        Place::Store {
+        Place::Store(Box::new(InStore {
             ref_disk: group.disk.id,
             sharing,
             residue,
-        }
+        }))
     }
 
     fn entries(&self) -> Vec<StoreEntry> {

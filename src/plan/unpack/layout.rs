@@ -126,18 +126,14 @@ impl<'a> Layout<'a> {
     fn file(&self, file: &PackedFile) -> Option<FileStep> {
         let source = match &file.place {
             Place::Pack => FileSource::Pack,
-            Place::Store {
-                ref_disk,
-                sharing,
-                residue,
-            } => {
+            Place::Store(stored) => {
                 let own_file = matches!(self.wanted.link, Link::Reflink | Link::Copy);
-                if *sharing == Sharing::Link && !own_file {
+                if stored.sharing == Sharing::Link && !own_file {
                     return None;
                 }
                 FileSource::Store {
-                    ref_disk: *ref_disk,
-                    residue: residue.clone(),
+                    ref_disk: stored.ref_disk,
+                    residue: stored.residue.clone(),
                 }
             }
         };
@@ -303,14 +299,8 @@ pub fn vhdx_id(file: &PackedFile) -> Option<DiskId> {
 
 /// Returns the RefDisk that stands for a shared parent.
 fn shared_as(file: &PackedFile) -> Option<ContentId> {
-    match &file.place {
-        Place::Store {
-            ref_disk,
-            sharing: Sharing::Link,
-            ..
-        } => Some(*ref_disk),
-        _ => None,
-    }
+    let stored = file.place.in_store()?;
+    (stored.sharing == Sharing::Link).then_some(stored.ref_disk)
 }
 
 /// Returns the path of `name` in the folder of `path`.

@@ -6,8 +6,8 @@ use crate::{
     formats::{DiskFormat, DiskKind},
     fs::FileKey,
     manifest::{
-        DiskFacts, Manifest, PackedFile, ParentFacts, Place, RefDisk, RefDiskFacts, Role, Sharing,
-        StorePlace, Totals, Unknown,
+        DiskFacts, InStore, Manifest, PackedFile, ParentFacts, Place, RefDisk, RefDiskFacts, Role,
+        Sharing, StorePlace, Totals, Unknown,
     },
     plan::{Location, Roots, Seen},
     report::Code,
@@ -52,11 +52,11 @@ fn disk(at: &str, parent: Option<&str>, role: Role, place: Place) -> PackedFile 
 }
 
 fn stored(ref_disk: &str, sharing: Sharing) -> Place {
-    Place::Store {
+    Place::Store(Box::new(InStore {
         ref_disk: id(ref_disk),
         sharing,
         residue: Residue::default(),
-    }
+    }))
 }
 
 fn ref_disk(name: &str, parent: Option<&str>) -> RefDisk {

@@ -9,8 +9,8 @@ use crate::{
     base::{Attributes, ContentId, DiskId, FileTime, RelPath, VirtualSize},
     formats::{self, DiskFormat, DiskKind, NewDisk, NewParent, ParentPaths},
     manifest::{
-        self, DiskFacts, Folder, Manifest, PackedFile, ParentFacts, Place, RefDisk, RefDiskFacts,
-        Residue, Role, Run, Sharing, StorePlace, Totals, Unknown, Vm,
+        self, DiskFacts, Folder, InStore, Manifest, PackedFile, ParentFacts, Place, RefDisk,
+        RefDiskFacts, Residue, Role, Run, Sharing, StorePlace, Totals, Unknown, Vm,
     },
     store,
 };
@@ -249,11 +249,11 @@ impl Builder {
         });
         let residue = difference(bytes, &stored);
         self.store(ref_disk, stored);
-        let place = Place::Store {
+        let place = Place::Store(Box::new(InStore {
             ref_disk: id,
             sharing: Sharing::Link,
             residue,
-        };
+        }));
         self.add(at, bytes.to_vec(), Role::Parent, place);
         id
     }
@@ -264,11 +264,11 @@ impl Builder {
         let ref_disk = self.ref_disk(at, id, bytes.len(), role != Role::File);
         self.store(ref_disk, bytes.clone());
         let residue = Residue::default();
-        let place = Place::Store {
+        let place = Place::Store(Box::new(InStore {
             ref_disk: id,
             sharing: Sharing::Copy,
             residue,
-        };
+        }));
         self.add(at, bytes, role, place);
     }
 
@@ -296,7 +296,7 @@ impl Builder {
     }
 
     fn add(&mut self, at: &str, bytes: Vec<u8>, role: Role, place: Place) {
-        if let Place::Store { ref_disk, .. } = &place {
+        if let Some(InStore { ref_disk, .. }) = place.in_store() {
             let disk = self
                 .ref_disks
                 .iter_mut()
