@@ -10,8 +10,9 @@ pub(super) struct Shed {
     piece: io::Cursor<Vec<u8>>,
 }
 
-/// So much is freed at once.
-const PIECE: usize = 256 << 10;
+/// So much is freed at once: a piece that goes back to the system, where shorter ones would leave
+/// holes for what is no shorter.
+const PIECE: usize = 1 << 20;
 
 impl Shed {
     /// Begins with the bytes from `start` on.

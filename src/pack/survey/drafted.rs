@@ -78,9 +78,12 @@ impl Files {
         // No two have one path; to keep the order of equals would take as much memory again.
         self.list
             .sort_unstable_by(|a, b| a.file.path.cmp(&b.file.path));
-        let in_order = self.list.iter().enumerate();
-        let in_order = in_order.map(|(at, drafted)| (drafted.file.path.clone(), at));
-        self.at.extend(in_order);
+        for (at, drafted) in self.list.iter().enumerate() {
+            // Each is there: to insert them would make room for as many again.
+            if let Some(known) = self.at.get_mut(&drafted.file.path) {
+                *known = at;
+            }
+        }
     }
 
     /// The files alone, in their order.
