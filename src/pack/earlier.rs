@@ -93,9 +93,7 @@ impl Outline {
     /// Lets its paths be those of `lab`, as far as it has them.
     pub(super) fn share_paths(&mut self, lab: &Lab) {
         for path in &mut self.placed {
-            if let Some(at) = lab.find(path) {
-                path.clone_from(&lab.files[at].path);
-            }
+            share_path(path, lab);
         }
     }
 
@@ -181,12 +179,18 @@ pub(super) fn check_stock(
     }
 }
 
-/// Returns the files of a manifest by path, as a case-insensitive file system compares paths.
-pub(super) fn by_path(manifest: &Manifest) -> HashMap<String, &PackedFile> {
-    manifest
-        .files()
-        .map(|file| (file.path.folded(), file))
-        .collect()
+/// Lets the paths of a manifest be those of `lab`, as far as it has them.
+pub(super) fn share_paths(manifest: &mut Manifest, lab: &Lab) {
+    let in_vms = manifest.vms.iter_mut().flat_map(|vm| &mut vm.files);
+    for file in in_vms.chain(&mut manifest.other_files) {
+        share_path(&mut file.path, lab);
+    }
+}
+
+fn share_path(path: &mut RelPath, lab: &Lab) {
+    if let Some(at) = lab.find(path) {
+        path.clone_from(&lab.files[at].path);
+    }
 }
 
 /// Returns where the file of each RefDisk is that stands in the store.

@@ -81,7 +81,7 @@ struct Made {
 
 impl Made {
     fn of(request: &Request, root: &Path, stock: &Stock, run: &Run<'_>) -> Result<Self, PackError> {
-        let earlier = read_manifest(root)?;
+        let mut earlier = read_manifest(root)?;
         let time = match (&earlier, fs::look(root)?) {
             (None, Entry::Folder(modified)) => Some(modified),
             _ => seen::recall_root(root),
@@ -98,6 +98,9 @@ impl Made {
             include_external: false,
         };
         let survey = survey(&terms, run)?;
+        if let Some(earlier) = &mut earlier {
+            earlier::share_paths(earlier, &survey.lab);
+        }
         let shelf = Shelf::open(stock, earlier.as_ref(), run)?;
         let rules = Rules {
             all_parents: request.all_parents,
@@ -105,13 +108,15 @@ impl Made {
             in_place: true,
         };
         let mut planner = Planner::new(&survey.lab, &shelf, rules);
-        let reader = Reader {
+        let mut reader = Reader {
             lab: &survey.lab,
             memory: Memory::recall(root, &survey.lab),
             copies: None,
             run,
         };
         let reads = reader.read_all(&mut planner)?;
+        // There may be very many files, and room is needed for what is planned of them.
+        reader.memory = Memory::default();
         let mut plan = planner.finish(reads.digests(), &tool(), manifest::now());
         if let Some(earlier) = &earlier {
             keep_unknown(earlier, &mut plan.manifest);

@@ -285,11 +285,7 @@ impl<'a> Draft<'a> {
     ) -> Result<(), PackError> {
         let standing: HashSet<ContentId> =
             earlier::standing(manifest, store)?.into_values().collect();
-        let here: HashSet<String> = self.files.paths().map(RelPath::folded).collect();
-        for packed in manifest
-            .files()
-            .filter(|file| !here.contains(&file.path.folded()))
-        {
+        for packed in self.not_here(manifest) {
             match &packed.place {
                 Place::Pack => findings.push(gone(packed)),
                 Place::Store(stored) if !standing.contains(&stored.ref_disk) => {
@@ -299,6 +295,20 @@ impl<'a> Draft<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The files of a manifest that do not stand, however their names are written. They are few.
+    fn not_here<'m>(&self, manifest: &'m Manifest) -> Vec<&'m PackedFile> {
+        let files = manifest.files();
+        let mut gone: Vec<_> = files
+            .filter(|file| self.files.position(&file.path).is_none())
+            .collect();
+        let mut names: HashSet<String> = gone.iter().map(|file| file.path.folded()).collect();
+        for path in self.files.paths() {
+            names.remove(&path.folded());
+        }
+        gone.retain(|file| names.contains(&file.path.folded()));
+        gone
     }
 
     fn add_one_stored(&mut self, packed: &PackedFile) {
@@ -382,11 +392,8 @@ impl<'a> Draft<'a> {
         let before = self
             .terms
             .earlier
-            .map(|(manifest, _)| earlier::by_path(manifest));
-        let said = |path: &RelPath| {
-            let file = before.as_ref()?.get(&path.folded())?;
-            Some(&file.disk.as_ref()?.parent.as_ref()?.path)
-        };
+            .map(|(manifest, _)| said_parents(manifest));
+        let said = |path: &RelPath| before.as_ref()?.get(&path.folded()).copied();
         let parent = |drafted: &Drafted| {
             let at = match &drafted.parent {
                 Parent::None => return None,
@@ -444,6 +451,18 @@ fn no_ref_disk(packed: &PackedFile, id: &ContentId) -> Finding {
     let message = format!("is in the store as RefDisk {id}, which is not there as it should be");
     Finding::error(Code::MissingRefDisk, &packed.path, message)
         .next("put the RefDisk back, or name its store with --store")
+}
+
+/// The parent of each disk, as a manifest has it, by path as a case-insensitive file system
+/// compares paths.
+fn said_parents(manifest: &Manifest) -> HashMap<String, &RelPath> {
+    let mut said = HashMap::new();
+    for file in manifest.files() {
+        if let Some(parent) = file.disk.as_ref().and_then(|disk| disk.parent.as_ref()) {
+            said.insert(file.path.folded(), &parent.path);
+        }
+    }
+    said
 }
 
 /// A parent that came back beside a child in the store is one again, though no disk that stands
