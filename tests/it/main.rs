@@ -33,6 +33,8 @@ mod faults_once;
 mod faults_power;
 #[cfg(unix)] // as above
 mod interleaved;
+#[cfg(target_os = "linux")] // elsewhere no file tells what memory a process has had
+mod many_files;
 #[cfg(unix)] // it sends signals
 mod odd_ends;
 mod odd_input;
