@@ -1,6 +1,6 @@
 //! Carries out what preflight found possible, and takes down what was done.
 
-use std::{collections::BTreeSet, path::PathBuf, time::Instant};
+use std::{collections::HashSet, path::PathBuf, time::Instant};
 
 use super::{
     Counts, Outcome, Request, UnpackError,
@@ -226,7 +226,7 @@ impl Work<'_> {
             .iter()
             .filter(|step| step.action.writes())
             .map(|step| &step.path);
-        let changed: BTreeSet<RelPath> = files
+        let changed: HashSet<RelPath> = files
             .chain(links::made(plan))
             .filter_map(RelPath::folder)
             .collect();
@@ -273,7 +273,7 @@ impl Work<'_> {
     ) -> Result<(), UnpackError> {
         let files = plan.files.iter().map(|step| &step.path);
         let links = plan.links.iter().map(|step| &step.path);
-        let planned: BTreeSet<_> = files.chain(links).collect();
+        let planned: HashSet<_> = files.chain(links).collect();
         let memory = &self.memory;
         let remembered = memory.files.paths().chain(memory.links.keys());
         let mut gone = Vec::new();
