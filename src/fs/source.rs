@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, Read},
+    io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
     sync::Arc,
     thread::sleep,
@@ -154,7 +154,7 @@ fn read_once(path: &Path, max: u64) -> Result<Vec<u8>, FsError> {
 ///
 /// # Errors
 /// As [`read_bounded`].
-pub fn open_bounded(path: &Path, max: u64) -> Result<impl Read, FsError> {
+pub fn open_bounded(path: &Path, max: u64) -> Result<impl BufRead, FsError> {
     let (file, _) = retry(|| open_once(path, max))?;
     Ok(BufReader::with_capacity(PIECE, file.take(max)))
 }

@@ -25,6 +25,7 @@ pub use pack::{
 pub use parents::{Location, Roots};
 pub use seen::{Remembered, RememberedFiles, RememberedForm, SeenFiles};
 pub use unpack::{
-    FileAction, FileRecord, FileSource, FileStep, Link, LinkAction, LinkKind, LinkRecord, LinkStep,
-    Receipt, RefDiskAction, RefDiskStep, Standing, UnpackPlan, Wanted, vhdx_id,
+    FileAction, FileRecord, FileRecords, FileSource, FileStep, FromStore, Link, LinkAction,
+    LinkKind, LinkRecord, LinkStep, Receipt, RefDiskAction, RefDiskStep, Standing, UnpackPlan,
+    Wanted, vhdx_id,
 };

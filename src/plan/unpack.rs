@@ -1,16 +1,19 @@
 //! What a destination needs, file by file, and how each child will name its parent there.
 //!
 //! [`UnpackPlan::of`] says what is to stand where, from the manifest and from texts alone.
-//! [`UnpackPlan::meet`] then looks at what does stand there, and decides what is done to each.
+//! [`FileStep::meet`] and [`LinkStep::meet`] then decide, from what does stand there, what is done
+//! to each.
 
 mod layout;
 mod receipt;
+mod records;
 mod standing;
 #[cfg(test)]
 mod tests;
 
 pub use layout::{Wanted, vhdx_id};
 pub use receipt::Receipt;
+pub use records::FileRecords;
 pub use standing::{FileRecord, LinkRecord, Standing};
 
 use std::fmt;
@@ -126,7 +129,8 @@ pub enum RefDiskAction {
     Write,
 }
 
-/// A file that is to stand at the destination.
+/// A file that is to stand at the destination. A lab may have very many, so what few of them have
+/// is kept apart.
 #[derive(Debug, Clone, Serialize)]
 pub struct FileStep {
     /// Where.
@@ -147,7 +151,7 @@ pub struct FileStep {
     pub source: FileSource,
     /// How it will name its parent; absent where its locators stay as they are.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub parent: Option<ParentPaths>,
+    pub parent: Option<Box<ParentPaths>>,
     /// What is done.
     pub action: FileAction,
 }
@@ -159,13 +163,17 @@ pub enum FileSource {
     /// From the pack, at the file's own path.
     Pack,
     /// From the store.
-    Store {
-        /// The RefDisk that stands for it.
-        ref_disk: ContentId,
-        /// What is laid over it.
-        #[serde(skip_serializing_if = "Residue::is_empty")]
-        residue: Residue,
-    },
+    Store(Box<FromStore>),
+}
+
+/// What a file is made of whose bytes are in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FromStore {
+    /// The RefDisk that stands for it.
+    pub ref_disk: ContentId,
+    /// What is laid over it.
+    #[serde(skip_serializing_if = "Residue::is_empty")]
+    pub residue: Residue,
 }
 
 /// What is done about a file.

@@ -25,7 +25,7 @@ pub(super) struct Workshop<'a> {
     pub(super) plan: &'a UnpackPlan,
     pub(super) names: &'a HashMap<ContentId, String>,
     /// What of the pack need not be read.
-    pub(super) known: &'a Known,
+    pub(super) known: &'a Known<'a>,
     /// The destination's store; absent where everything is copied.
     pub(super) shelf: Option<&'a Shelf>,
     pub(super) finisher: &'a Finisher<'a>,
@@ -34,36 +34,66 @@ pub(super) struct Workshop<'a> {
 
 /// Carries out what a plan says of files and RefDisks.
 pub(super) fn carry_out(shop: &Workshop<'_>) -> Result<(), UnpackError> {
-    let mut jobs = jobs(shop);
+    let mut tasks = tasks(shop);
     // The biggest first, so that no worker is left alone with it at the end.
-    jobs.sort_by_key(|job| std::cmp::Reverse(job.length));
-    let bytes = jobs.iter().map(Job::to_read).fold(0, u64::saturating_add);
-    shop.run.progress.begin("copying", jobs.len() as u64, bytes);
-    let done = jobs
-        .par_iter()
-        .try_for_each(|job| -> Result<(), UnpackError> {
-            shop.run.go_on()?;
-            shop.run.progress.file(&job.shown);
-            job.carry_out(shop)
-        });
+    tasks.sort_by_key(|task| std::cmp::Reverse(task.length()));
+    let bytes = tasks.iter().map(Task::to_read).fold(0, u64::saturating_add);
+    shop.run
+        .progress
+        .begin("copying", tasks.len() as u64, bytes);
+    let done = tasks.par_iter().try_for_each(|task| match task {
+        Task::File(step) => begin(&of_file(shop, step), shop),
+        Task::RefDisk(job) => begin(job, shop),
+    });
     shop.run.progress.end();
     done
 }
 
-fn jobs<'a>(shop: &Workshop<'a>) -> Vec<Job<'a>> {
+fn begin<'a>(job: &Job<'a>, shop: &Workshop<'a>) -> Result<(), UnpackError> {
+    shop.run.go_on()?;
+    shop.run.progress.file(&job.shown);
+    job.carry_out(shop)
+}
+
+/// A job that waits for its turn.
+enum Task<'a> {
+    /// To copy a file of the pack: there may be very many, and each becomes a job when it is begun.
+    File(&'a FileStep),
+    /// What is made of a RefDisk.
+    RefDisk(Box<Job<'a>>),
+}
+
+impl Task<'_> {
+    const fn length(&self) -> u64 {
+        match self {
+            Self::File(step) => step.length,
+            Self::RefDisk(job) => job.length,
+        }
+    }
+
+    const fn to_read(&self) -> u64 {
+        match self {
+            Self::File(step) => step.length,
+            Self::RefDisk(job) => job.to_read(),
+        }
+    }
+}
+
+fn tasks<'a>(shop: &Workshop<'a>) -> Vec<Task<'a>> {
     let mut stored: HashMap<ContentId, Vec<&FileStep>> = HashMap::new();
-    let mut jobs = Vec::new();
+    let mut tasks = Vec::new();
     for step in shop.plan.files.iter().filter(|step| step.action.writes()) {
         match &step.source {
-            FileSource::Pack => jobs.push(of_file(shop, step)),
-            FileSource::Store { ref_disk, .. } => stored.entry(*ref_disk).or_default().push(step),
+            FileSource::Pack => tasks.push(Task::File(step)),
+            FileSource::Store(made) => stored.entry(made.ref_disk).or_default().push(step),
         }
     }
     for disk in &shop.manifest.ref_disks {
         let steps = stored.remove(&disk.id).unwrap_or_default();
-        jobs.extend(of_ref_disk(shop, disk, steps));
+        let job = of_ref_disk(shop, disk, steps);
+        tasks.extend(job.map(|job| Task::RefDisk(Box::new(job))));
     }
-    jobs
+    tasks
 }
 
 fn of_file<'a>(shop: &Workshop<'a>, step: &'a FileStep) -> Job<'a> {
@@ -72,7 +102,7 @@ fn of_file<'a>(shop: &Workshop<'a>, step: &'a FileStep) -> Job<'a> {
         shown: step.path.to_string(),
         length: step.length,
         digest: step.packed,
-        known: shop.known.file(&step.path, step.packed),
+        in_pack: Some(&step.path),
         targets: vec![Target::File(step)],
         clones: Vec::new(),
         in_store: None,
@@ -102,7 +132,7 @@ fn of_ref_disk<'a>(
         shown: disk.file.clone(),
         length: disk.length,
         digest: disk.id,
-        known: shop.known.ref_disk(disk.id),
+        in_pack: None,
         targets: store_targets
             .chain(copies.into_iter().map(Target::File))
             .collect(),

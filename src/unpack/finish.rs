@@ -3,7 +3,6 @@
 //! it can be.
 
 use std::{
-    collections::BTreeMap,
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -13,9 +12,9 @@ use super::{
     memory::{Intent, RunLog},
 };
 use crate::{
-    base::{ContentId, RelPath},
+    base::ContentId,
     fs::{self, Existing, Finish, TempFile, VolumeFlush},
-    plan::{FileRecord, FileStep, Seen},
+    plan::{FileRecord, FileRecords, FileStep, Seen},
 };
 
 /// So many files wait for a flush at most, for each of them is open.
@@ -41,7 +40,7 @@ pub(super) struct Finisher<'a> {
     log: &'a RunLog,
     volume: Option<&'a VolumeFlush>,
     waiting: Mutex<Vec<Whole<'a>>>,
-    named: Mutex<BTreeMap<RelPath, FileRecord>>,
+    named: Mutex<FileRecords>,
 }
 
 impl<'a> Finisher<'a> {
@@ -70,7 +69,7 @@ impl<'a> Finisher<'a> {
     }
 
     /// Names those that still wait; returns what is to be remembered of all files.
-    pub(super) fn close(&self) -> Result<BTreeMap<RelPath, FileRecord>, UnpackError> {
+    pub(super) fn close(&self) -> Result<FileRecords, UnpackError> {
         let group = std::mem::take(&mut *lock(&self.waiting));
         self.name(group, self.volume)?;
         Ok(std::mem::take(&mut *lock(&self.named)))
@@ -102,7 +101,7 @@ impl<'a> Finisher<'a> {
         for whole in group {
             let record = whole.name()?;
             self.log.wrote(&record)?;
-            lock(&self.named).insert(record.path.clone(), record);
+            lock(&self.named).insert(record);
         }
         Ok(())
     }

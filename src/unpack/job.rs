@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{UnpackError, files::Workshop, finish::Whole};
 use crate::{
-    base::{Attributes, ContentId, Patch, Patched, ReadAt},
+    base::{Attributes, ContentId, Patch, Patched, ReadAt, RelPath},
     formats::{self, FormatError, ParentPaths},
     fs::{
         self, ContentHasher, Existing, Finish, FsError, PatchedHasher, Sink, SourceFile, Stamp,
@@ -24,8 +24,8 @@ pub(super) struct Job<'a> {
     pub(super) length: u64,
     /// The digest of the source.
     pub(super) digest: ContentId,
-    /// What the source looked like when its bytes last had that digest, if that is known.
-    pub(super) known: Option<Seen>,
+    /// The source's path in the pack, unless it is a RefDisk.
+    pub(super) in_pack: Option<&'a RelPath>,
     /// What is written while the source streams by.
     pub(super) targets: Vec<Target<'a>>,
     /// What is cloned from the destination's store afterwards.
@@ -56,7 +56,7 @@ struct Making<'a> {
 }
 
 impl<'a> Job<'a> {
-    pub(super) fn to_read(&self) -> u64 {
+    pub(super) const fn to_read(&self) -> u64 {
         if self.targets.is_empty() {
             0
         } else {
@@ -131,7 +131,7 @@ impl<'a> Job<'a> {
         for making in makings {
             temps.push(Temp::beside(&making.path, source, shop)?);
         }
-        let digests = if temps.iter().all(|temp| temp.cloned) && self.is_known(source) {
+        let digests = if temps.iter().all(|temp| temp.cloned) && self.is_known(source, shop) {
             shop.run.meter.add_skipped(source.len());
             shop.run.progress.advance(source.len());
             makings
@@ -149,13 +149,16 @@ impl<'a> Job<'a> {
     }
 
     /// Tells whether the source is the file that had this digest, unchanged since.
-    fn is_known(&self, source: &SourceFile) -> bool {
+    fn is_known(&self, source: &SourceFile, shop: &Workshop<'_>) -> bool {
+        let known = match self.in_pack {
+            Some(path) => shop.known.take_file(path, self.digest),
+            None => shop.known.ref_disk(self.digest),
+        };
         let same_disk = |seen: &Seen| {
             seen.disk
                 .is_none_or(|id| formats::read_info(source).is_ok_and(|info| info.own_id == id))
         };
-        self.known
-            .is_some_and(|seen| seen.is(source.opened()) && same_disk(&seen))
+        known.is_some_and(|seen| seen.is(source.opened()) && same_disk(&seen))
     }
 
     /// Returns the digest of each file as it will be, once the source proved to be right.
@@ -285,16 +288,16 @@ impl<'a> Target<'a> {
     fn residue(self) -> Patch {
         match self {
             Self::File(FileStep {
-                source: FileSource::Store { residue, .. },
+                source: FileSource::Store(made),
                 ..
-            }) => residue.patch(),
+            }) => made.residue.patch(),
             Self::File(_) | Self::RefDisk(_) => Patch::default(),
         }
     }
 
     fn parent(self) -> Option<&'a ParentPaths> {
         match self {
-            Self::File(step) => step.parent.as_ref(),
+            Self::File(step) => step.parent.as_deref(),
             Self::RefDisk(step) => step.parent.as_ref(),
         }
     }

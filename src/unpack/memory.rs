@@ -1,7 +1,8 @@
 //! What labpack remembers of what it wrote: the receipt, and the log of a run under way.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
+    io::{self, BufRead},
     path::{Path, PathBuf},
 };
 
@@ -11,8 +12,9 @@ use super::UnpackError;
 use crate::{
     base::{ContentId, FileTime, RelPath},
     formats::ParentPaths,
-    fs::{self, Entry, LineLog},
-    plan::{FileRecord, Link, LinkRecord, Receipt},
+    fs::{self, Entry, FsError, LineLog},
+    manifest::Manifest,
+    plan::{FileRecord, FileRecords, Link, LinkRecord, Receipt},
     store::{PARTIAL_NAME as PARTIAL, RECEIPT_NAME},
 };
 
@@ -31,11 +33,8 @@ pub(super) fn receipt_of(dest: &Path) -> Result<Option<Receipt>, UnpackError> {
         .map_err(|source| UnpackError::Receipt { path, source })
 }
 
-/// Writes the receipt, unless the one that stands says the same.
+/// Writes the receipt.
 pub(super) fn write_receipt(receipt: &Receipt, dest: &Path) -> Result<(), UnpackError> {
-    if receipt_of(dest)?.is_some_and(|old| old.says_the_same(receipt)) {
-        return Ok(());
-    }
     let path = dest.join(RECEIPT_NAME);
     Ok(fs::write_atomic_with(&path, |out| receipt.write(out))?)
 }
@@ -50,7 +49,7 @@ pub(super) struct Intent {
     pub(super) length: u64,
     pub(super) modified: FileTime,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) parent: Option<ParentPaths>,
+    pub(super) parent: Option<Box<ParentPaths>>,
 }
 
 /// A line of the log.
@@ -78,11 +77,11 @@ impl Line {
 pub(super) struct Memory {
     pub(super) link: Option<Link>,
     pub(super) store: Option<PathBuf>,
-    pub(super) files: BTreeMap<RelPath, FileRecord>,
+    pub(super) files: FileRecords,
     pub(super) links: BTreeMap<RelPath, LinkRecord>,
     pub(super) intents: HashMap<RelPath, Intent>,
-    /// Whether a receipt stands.
-    pub(super) finished: bool,
+    /// What the receipt that stands says, as [`Receipt::gist`]; absent where none does.
+    pub(super) receipt: Option<ContentId>,
     /// Whether a run was interrupted.
     pub(super) interrupted: bool,
 }
@@ -91,15 +90,10 @@ impl Memory {
     pub(super) fn read(dest: &Path) -> Result<Self, UnpackError> {
         let mut memory = Self::default();
         if let Some(receipt) = receipt_of(dest)? {
-            memory.finished = true;
+            memory.receipt = Some(receipt.gist());
             memory.link = Some(receipt.link);
             memory.store = receipt.store.map(Into::into);
-            memory.files.extend(
-                receipt
-                    .files
-                    .into_iter()
-                    .map(|file| (file.path.clone(), file)),
-            );
+            memory.files = receipt.files;
             memory.links.extend(
                 receipt
                     .links
@@ -110,14 +104,25 @@ impl Memory {
         let partial = dest.join(PARTIAL);
         if fs::look(&partial)? != Entry::Missing {
             memory.interrupted = true;
-            memory.take_all(&fs::read_bounded(&partial, Receipt::MAX_BYTES)?);
+            let log = fs::open_bounded(&partial, Receipt::MAX_BYTES)?;
+            memory
+                .take_all(log)
+                .map_err(|error| FsError::from_io("read", &partial, error))?;
         }
         Ok(memory)
     }
 
-    fn take_all(&mut self, log: &[u8]) {
-        let lines = log.split(|&byte| byte == b'\n');
-        lines.for_each(|line| self.take(line));
+    /// Lets what is remembered share the paths of the manifest.
+    pub(super) fn share_paths(&mut self, manifest: &Manifest) {
+        let paths: HashSet<_> = manifest.files().map(|file| &file.path).collect();
+        self.files.share(|path| paths.get(path).copied());
+    }
+
+    fn take_all(&mut self, log: impl BufRead) -> io::Result<()> {
+        for line in log.split(b'\n') {
+            self.take(&line?);
+        }
+        Ok(())
     }
 
     /// Takes in a line; one that a crash tore tells nothing.
@@ -134,7 +139,14 @@ impl Memory {
     pub(super) fn wrote(&mut self, file: FileRecord) {
         self.intents.remove(&file.path);
         self.links.remove(&file.path);
-        self.files.insert(file.path.clone(), file);
+        self.files.insert(file);
+    }
+
+    pub(super) fn wrote_all(&mut self, files: FileRecords) {
+        if !self.links.is_empty() {
+            files.paths().for_each(|path| drop(self.links.remove(path)));
+        }
+        self.files.append(files);
     }
 
     pub(super) fn linked(&mut self, link: LinkRecord) {
@@ -150,7 +162,7 @@ impl Memory {
 #[must_use]
 pub fn read_log(log: &[u8]) -> [usize; 3] {
     let mut memory = Memory::default();
-    memory.take_all(log);
+    memory.take_all(log).expect("bytes in memory are read");
     [memory.files.len(), memory.links.len(), memory.intents.len()]
 }
 

@@ -72,6 +72,7 @@ pub fn unpack(request: &Request, run: &Run<'_>) -> Result<Outcome, UnpackError> 
         Some(Held::take(&places.dest, run)?)
     };
     let mut memory = Memory::read(&places.dest)?;
+    memory.share_paths(&manifest);
     let stayed = places.stay_with(&memory, run);
     let _store_fence = places.fence();
     let ready =
@@ -86,14 +87,21 @@ pub fn unpack(request: &Request, run: &Run<'_>) -> Result<Outcome, UnpackError> 
     let scene = Scene {
         request,
         places: &places,
-        manifest: &manifest,
         start,
         run,
     };
     if request.dry_run {
-        return Ok(scene.planned(ready));
+        return Ok(scene.planned(ready, &manifest));
     }
-    Work { scene, memory }.carry_out(ready)
+    let work = Work {
+        scene,
+        manifest: &manifest,
+        memory,
+    };
+    let account = work.carry_out(ready)?;
+    // To look at all that stands there now takes room of its own.
+    drop(manifest);
+    scene.finish(account)
 }
 
 /// The destination, held against other processes.

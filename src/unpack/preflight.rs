@@ -38,7 +38,7 @@ pub(super) struct Ground<'a> {
 impl Ground<'_> {
     /// Returns the plan for one way of linking.
     pub(super) fn plan(&self, link: Link, stock: &Stock) -> Result<UnpackPlan, UnpackError> {
-        let mut plan = self.wanted(link);
+        let mut plan = UnpackPlan::of(self.wanted(link));
         stock.meet(&mut plan);
         let targets = LinkTargets::of(self.places, &plan);
         let probe = Probe {
@@ -47,8 +47,7 @@ impl Ground<'_> {
             targets: &targets,
             run: self.run,
         };
-        let standing = probe.standing(&plan)?;
-        plan.meet(&standing, self.reset);
+        probe.meet(&mut plan, self.reset)?;
         Ok(plan)
     }
 
@@ -59,7 +58,7 @@ impl Ground<'_> {
                 let source = step.path.below(&self.places.pack);
                 fs::bytes_to_copy(&source).unwrap_or(step.length)
             }
-            FileSource::Store { ref_disk, .. } => self.bytes_of_ref_disk(ref_disk),
+            FileSource::Store(made) => self.bytes_of_ref_disk(&made.ref_disk),
         }
     }
 
@@ -70,13 +69,13 @@ impl Ground<'_> {
         })
     }
 
-    fn wanted(&self, link: Link) -> UnpackPlan {
-        UnpackPlan::of(Wanted {
+    fn wanted(&self, link: Link) -> Wanted<'_> {
+        Wanted {
             manifest: self.manifest,
             link,
             roots: self.roots,
             names: &self.names,
-        })
+        }
     }
 }
 
@@ -132,7 +131,8 @@ pub(super) fn check(
     };
     if request.link != super::LinkMode::Copy {
         // Which RefDisks are needed is the same for every way.
-        stock.look_for(&ground.wanted(Link::Relocate), manifest, &mut findings, run)?;
+        let needed = UnpackPlan::ref_disks_of(ground.wanted(Link::Relocate));
+        stock.look_for(&needed, manifest, &mut findings, run)?;
     }
     let Way { plan, why, clones } = ways::choose(request.link, &ground, &stock)?;
     findings.extend(plan.findings.0.iter().cloned());
@@ -284,7 +284,7 @@ fn check_volumes(
     let from_pack = clones && fs::volume(&places.pack)?.key == of_dest.key;
     let (mut to_dest, mut to_store) = (Load::default(), Load::default());
     for step in plan.files.iter().filter(|step| step.action.writes()) {
-        let stored = matches!(step.source, FileSource::Store { .. });
+        let stored = matches!(step.source, FileSource::Store(_));
         let cloned = from_pack || (stored && plan.link == Link::Reflink);
         let bytes = if cloned { 0 } else { ground.bytes_of(step) };
         to_dest.add(step.length, bytes);

@@ -1,7 +1,7 @@
 //! What stands at the destination, held against what is remembered.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     path::{Path, PathBuf},
 };
 
@@ -31,20 +31,19 @@ pub(super) struct Probe<'a> {
 }
 
 impl Probe<'_> {
-    pub(super) fn standing(
-        &self,
-        plan: &UnpackPlan,
-    ) -> Result<HashMap<RelPath, Standing>, UnpackError> {
-        let mut standing = HashMap::new();
-        for step in &plan.files {
+    /// Decides what is done about each file and link. `reset` writes files again that were used.
+    pub(super) fn meet(&self, plan: &mut UnpackPlan, reset: bool) -> Result<(), UnpackError> {
+        for step in &mut plan.files {
             self.run.go_on()?;
-            standing.insert(step.path.clone(), self.at_file(step)?);
+            let found = self.at_file(step)?;
+            plan.findings.extend(step.meet(&found, reset));
         }
-        for step in &plan.links {
+        for step in &mut plan.links {
             self.run.go_on()?;
-            standing.insert(step.path.clone(), self.at_link(step)?);
+            let found = self.at_link(step)?;
+            plan.findings.extend(step.meet(&found, reset));
         }
-        Ok(standing)
+        Ok(())
     }
 
     fn at_file(&self, step: &FileStep) -> Result<Standing, UnpackError> {
@@ -64,7 +63,7 @@ impl Probe<'_> {
         if let Some(record) = self.memory.files.get(name) {
             let unchanged = record.seen.is(stamp) && self.same_disk(&record.seen, path);
             return Ok(if unchanged {
-                Standing::Unchanged(record.clone())
+                Standing::Unchanged(record)
             } else {
                 Standing::Used
             });

@@ -46,10 +46,10 @@ impl Stock {
             .collect()
     }
 
-    /// Looks for the RefDisks that a plan needs. One that is not known unchanged is read.
+    /// Looks for the RefDisks that are needed. One that is not known unchanged is read.
     pub(super) fn look_for(
         &mut self,
-        plan: &UnpackPlan,
+        needed: &[RefDiskStep],
         manifest: &Manifest,
         findings: &mut Findings,
         run: &Run<'_>,
@@ -57,7 +57,7 @@ impl Stock {
         let Some(store) = &self.store else {
             return Ok(());
         };
-        for step in &plan.ref_disks {
+        for step in needed {
             run.go_on()?;
             let expected = Expected {
                 id: step.id,

@@ -192,6 +192,6 @@ fn needs_links(plan: &UnpackPlan) -> bool {
         && plan
             .files
             .iter()
-            .any(|step| step.action.writes() && matches!(step.source, FileSource::Store { .. }));
+            .any(|step| step.action.writes() && matches!(step.source, FileSource::Store(_)));
     clones || plan.links.iter().any(|step| step.action.makes())
 }

@@ -1,9 +1,6 @@
 //! Carries out what preflight found possible, and takes down what was done.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Instant,
-};
+use std::{collections::HashSet, path::PathBuf, time::Instant};
 
 use super::{
     Counts, Outcome, Request, UnpackError,
@@ -22,7 +19,7 @@ use crate::{
     export::examine,
     fs::{self, Entry, VolumeFlush},
     manifest::Manifest,
-    plan::{FileRecord, LinkRecord, Receipt, UnpackPlan},
+    plan::{FileRecords, Link, LinkRecord, Receipt, UnpackPlan},
     report::{Code, Finding, Findings},
 };
 
@@ -31,39 +28,78 @@ use crate::{
 pub(super) struct Scene<'a> {
     pub(super) request: &'a Request,
     pub(super) places: &'a Places,
-    pub(super) manifest: &'a Manifest,
     pub(super) start: Instant,
     pub(super) run: &'a Run<'a>,
 }
 
+/// What is told of an unpack that was carried out, or of one that is planned.
+pub(super) struct Account {
+    link: Link,
+    why: String,
+    counts: Counts,
+    /// Absent where no disk is shared.
+    store: Option<PathBuf>,
+    findings: Findings,
+    /// Whether there is a script.
+    script: bool,
+}
+
+impl Account {
+    /// Begins it with what preflight has to say.
+    fn of(ready: &mut Ready, manifest: &Manifest, places: &Places) -> Self {
+        let plan = &ready.plan;
+        Self {
+            link: plan.link,
+            counts: Counts::of(plan, manifest.vms.len() as u64),
+            store: (!plan.ref_disks.is_empty()).then(|| places.store()),
+            why: std::mem::take(&mut ready.why),
+            findings: std::mem::take(&mut ready.findings),
+            script: false,
+        }
+    }
+}
+
 impl Scene<'_> {
     /// What a dry run answers.
-    pub(super) fn planned(self, ready: Ready) -> Outcome {
-        let Ready {
-            plan,
-            why,
-            findings,
-            ..
-        } = ready;
-        let mut outcome = self.outcome(&plan, why, findings);
+    pub(super) fn planned(self, mut ready: Ready, manifest: &Manifest) -> Outcome {
+        let account = Account::of(&mut ready, manifest, self.places);
+        let mut outcome = self.outcome(account);
         outcome.dry_run = true;
         outcome.next = Some("run the same command without --dry-run".to_owned());
-        outcome.plan = Some(plan);
+        outcome.plan = Some(ready.plan);
         outcome
     }
 
-    fn outcome(self, plan: &UnpackPlan, why: String, findings: Findings) -> Outcome {
-        let store = (!plan.ref_disks.is_empty()).then(|| self.places.store());
+    /// Follows every chain where it is now.
+    pub(super) fn finish(self, mut account: Account) -> Result<Outcome, UnpackError> {
+        let Self { places, run, .. } = self;
+        let stores: Vec<_> = account.store.iter().cloned().collect();
+        let examined = examine(std::slice::from_ref(&places.dest), &stores, run)?;
+        account.findings.extend(examined.all_findings().cloned());
+        let script = account.script;
+        let mut outcome = self.outcome(account);
+        if let Some(store) = stores.first().filter(|_| self.request.grant_vm_access) {
+            vm_access::grant(store, &mut outcome);
+        }
+        outcome.next = script.then(|| {
+            let script = places.dest.join(import_script::NAME);
+            format!("powershell -File \"{}\" -WhatIf", script.display())
+        });
+        Ok(outcome)
+    }
+
+    fn outcome(self, account: Account) -> Outcome {
+        let store = account.store;
         Outcome {
             dest: self.places.dest.display().to_string(),
             vm_access: store.as_deref().and_then(vm_access::needed),
             store: store.map(|store| store.display().to_string()),
-            link: plan.link,
-            why,
+            link: account.link,
+            why: account.why,
             dry_run: false,
-            counts: Counts::of(plan, self.manifest.vms.len() as u64),
+            counts: account.counts,
             plan: None,
-            findings,
+            findings: account.findings,
             io: self.run.meter.totals(),
             seconds: self.start.elapsed().as_secs_f64(),
             next: None,
@@ -74,36 +110,40 @@ impl Scene<'_> {
 /// An unpack under way.
 pub(super) struct Work<'a> {
     pub(super) scene: Scene<'a>,
+    pub(super) manifest: &'a Manifest,
     pub(super) memory: Memory,
 }
 
 impl Work<'_> {
-    pub(super) fn carry_out(mut self, mut ready: Ready) -> Result<Outcome, UnpackError> {
-        let mut findings = std::mem::take(&mut ready.findings);
+    pub(super) fn carry_out(mut self, mut ready: Ready) -> Result<Account, UnpackError> {
+        let places = self.scene.places;
+        let mut account = Account::of(&mut ready, self.manifest, places);
         if ready.plan.is_done() && !self.memory.interrupted {
             self.clear_temps(&ready.plan)?;
-            let standing = links::carry_out(&ready.plan, self.scene.places, None, self.scene.run)?;
-            self.remember(BTreeMap::new(), standing);
-            let script = self.take_down(&ready.plan, &mut findings)?;
-            return self.finish(&ready.plan, ready.why, findings, script);
+            let standing = links::carry_out(&ready.plan, places, None, self.scene.run)?;
+            self.remember(FileRecords::default(), standing);
+            account.script = self.take_down(&ready.plan, &mut account.findings)?;
+            return Ok(account);
         }
-        let volume = VolumeFlush::of(&self.scene.places.dest)?;
+        let volume = VolumeFlush::of(&places.dest)?;
         self.prepare(&ready.plan)?;
-        let log = RunLog::begin(&self.scene.places.dest, ready.plan.link)?;
-        let (plan, why) = self.copy_and_link(ready, &log, volume.as_ref())?;
+        let log = RunLog::begin(&places.dest, ready.plan.link)?;
+        let plan = self.copy_and_link(ready, &log, volume.as_ref())?;
         self.flush_folders(&plan, volume.as_ref())?;
         self.set_folder_times(&plan)?;
-        let script = self.take_down(&plan, &mut findings)?;
+        account.script = self.take_down(&plan, &mut account.findings)?;
         log.close()?;
-        self.finish(&plan, why, findings, script)
+        Ok(account)
     }
 
     /// Writes script and receipt; tells whether there is a script.
-    fn take_down(&self, plan: &UnpackPlan, findings: &mut Findings) -> Result<bool, UnpackError> {
-        let Scene {
-            places, manifest, ..
-        } = self.scene;
-        let script = import_script::write(&places.dest, manifest, findings)?;
+    fn take_down(
+        &mut self,
+        plan: &UnpackPlan,
+        findings: &mut Findings,
+    ) -> Result<bool, UnpackError> {
+        let dest = &self.scene.places.dest;
+        let script = import_script::write(dest, self.manifest, findings)?;
         self.write_receipt(plan, findings)?;
         Ok(script)
     }
@@ -113,19 +153,11 @@ impl Work<'_> {
         ready: Ready,
         log: &RunLog,
         volume: Option<&VolumeFlush>,
-    ) -> Result<(UnpackPlan, String), UnpackError> {
-        let Scene {
-            places,
-            manifest,
-            run,
-            ..
-        } = self.scene;
+    ) -> Result<UnpackPlan, UnpackError> {
+        let Scene { places, run, .. } = self.scene;
+        let manifest = self.manifest;
         let Ready {
-            plan,
-            why,
-            stock,
-            names,
-            ..
+            plan, stock, names, ..
         } = ready;
         let uses_store = !plan.ref_disks.is_empty();
         let shelf = if uses_store {
@@ -133,7 +165,7 @@ impl Work<'_> {
         } else {
             None
         };
-        let known = Known::of(places, manifest, run);
+        let known = Known::of(places, manifest, &plan, run);
         let finisher = Finisher::new(log, volume);
         let shop = Workshop {
             places,
@@ -152,7 +184,7 @@ impl Work<'_> {
             shelf.register_use(places, &plan, run)?;
         }
         self.remember(written, made);
-        Ok((plan, why))
+        Ok(plan)
     }
 
     /// Makes the folders, and removes temporary files that an interrupted run left.
@@ -194,81 +226,69 @@ impl Work<'_> {
             .iter()
             .filter(|step| step.action.writes())
             .map(|step| &step.path);
-        let changed: BTreeSet<RelPath> = files
+        let changed: HashSet<RelPath> = files
             .chain(links::made(plan))
             .filter_map(RelPath::folder)
             .collect();
         for folder in &plan.folders {
             // The first run made them all.
-            if !self.memory.finished || changed.contains(&folder.path) {
+            if self.memory.receipt.is_none() || changed.contains(&folder.path) {
                 fs::set_folder_time(&self.scene.places.file(&folder.path), folder.modified)?;
             }
         }
         Ok(())
     }
 
-    fn remember(&mut self, written: BTreeMap<RelPath, FileRecord>, links: Vec<LinkRecord>) {
-        written
-            .into_values()
-            .for_each(|file| self.memory.wrote(file));
+    fn remember(&mut self, written: FileRecords, links: Vec<LinkRecord>) {
+        self.memory.wrote_all(written);
         links.into_iter().for_each(|link| self.memory.linked(link));
     }
 
-    fn write_receipt(&self, plan: &UnpackPlan, findings: &mut Findings) -> Result<(), UnpackError> {
+    /// Writes the receipt, unless the one that stands says the same.
+    fn write_receipt(
+        &mut self,
+        plan: &UnpackPlan,
+        findings: &mut Findings,
+    ) -> Result<(), UnpackError> {
         let places = self.scene.places;
+        self.forget_what_is_gone(plan, findings)?;
         let store = (!plan.ref_disks.is_empty()).then(|| places.store_in_receipt());
         let mut receipt = Receipt::new(&places.pack, store.as_deref(), plan.link);
         receipt.ref_disks = plan.ref_disks.iter().map(|step| step.id).collect();
-        let files = plan.files.iter().map(|step| &step.path);
-        let planned: BTreeSet<_> = files
-            .chain(plan.links.iter().map(|step| &step.path))
+        receipt.files = std::mem::take(&mut self.memory.files);
+        receipt.links = std::mem::take(&mut self.memory.links)
+            .into_values()
             .collect();
-        let mut stays = |path: &RelPath| -> Result<bool, UnpackError> {
-            if planned.contains(path) {
-                return Ok(true);
-            }
-            let stands = fs::look(&places.file(path))? != Entry::Missing;
-            findings.extend(stands.then(|| no_longer_packed(path)));
-            Ok(stands)
-        };
-        for file in self.memory.files.values() {
-            if stays(&file.path)? {
-                receipt.files.push(file.clone());
-            }
-        }
-        for link in self.memory.links.values() {
-            if stays(&link.path)? {
-                receipt.links.push(link.clone());
-            }
+        if self.memory.receipt.is_some_and(|old| old == receipt.gist()) {
+            return Ok(());
         }
         memory::write_receipt(&receipt, &places.dest)
     }
 
-    /// Follows every chain where it is now.
-    fn finish(
-        self,
+    /// Forgets files and links that no plan wants any more, unless they still stand.
+    fn forget_what_is_gone(
+        &mut self,
         plan: &UnpackPlan,
-        why: String,
-        mut findings: Findings,
-        script: bool,
-    ) -> Result<Outcome, UnpackError> {
-        let Scene { places, run, .. } = self.scene;
-        let store = (!plan.ref_disks.is_empty()).then(|| places.store());
-        let stores: Vec<_> = store.into_iter().collect();
-        let examined = examine(std::slice::from_ref(&places.dest), &stores, run)?;
-        findings.extend(examined.all_findings().cloned());
-        let mut outcome = self.scene.outcome(plan, why, findings);
-        if let Some(store) = stores
-            .first()
-            .filter(|_| self.scene.request.grant_vm_access)
-        {
-            vm_access::grant(store, &mut outcome);
+        findings: &mut Findings,
+    ) -> Result<(), UnpackError> {
+        let files = plan.files.iter().map(|step| &step.path);
+        let links = plan.links.iter().map(|step| &step.path);
+        let planned: HashSet<_> = files.chain(links).collect();
+        let memory = &self.memory;
+        let remembered = memory.files.paths().chain(memory.links.keys());
+        let mut gone = Vec::new();
+        for path in remembered.filter(|path| !planned.contains(path)) {
+            if fs::look(&self.scene.places.file(path))? == Entry::Missing {
+                gone.push(path.clone());
+            } else {
+                findings.push(no_longer_packed(path));
+            }
         }
-        outcome.next = script.then(|| {
-            let script = places.dest.join(import_script::NAME);
-            format!("powershell -File \"{}\" -WhatIf", script.display())
-        });
-        Ok(outcome)
+        for path in gone {
+            self.memory.files.remove(&path);
+            self.memory.links.remove(&path);
+        }
+        Ok(())
     }
 }
 

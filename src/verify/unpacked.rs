@@ -32,9 +32,9 @@ impl UnpackedLab<'_> {
             Err(error) => return Ok(Findings(vec![unusable(&path, &error)])),
         };
         let mut findings = Findings::default();
-        for file in &receipt.files {
+        for file in receipt.files.iter() {
             run.go_on()?;
-            findings.extend(self.add_file(file, reading)?);
+            findings.extend(self.add_file(&file, reading)?);
         }
         findings.extend(self.add_ref_disks(&receipt, reading, run));
         Ok(findings)

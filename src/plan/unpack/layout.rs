@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{
-    FileAction, FileSource, FileStep, Link, LinkAction, LinkKind, LinkStep, RefDiskAction,
-    RefDiskStep, UnpackPlan,
+    FileAction, FileSource, FileStep, FromStore, Link, LinkAction, LinkKind, LinkStep,
+    RefDiskAction, RefDiskStep, UnpackPlan,
 };
 use crate::{
     base::{ContentId, DiskId, RelPath, fold_case},
@@ -41,30 +41,35 @@ impl UnpackPlan {
         Self {
             link: wanted.link,
             ref_disks: layout.ref_disk_steps(),
-            files: wanted
-                .manifest
-                .files()
-                .filter_map(|file| layout.file(file))
-                .collect(),
+            files: layout.files(),
             links,
             folders: wanted.manifest.folders.clone(),
             findings,
         }
     }
+
+    /// Says which RefDisks the destination's store is to hold: [`Self::ref_disks`] alone.
+    #[must_use]
+    pub fn ref_disks_of(wanted: Wanted<'_>) -> Vec<RefDiskStep> {
+        Layout::of(wanted).ref_disk_steps()
+    }
 }
 
 struct Layout<'a> {
     wanted: Wanted<'a>,
-    files: HashMap<&'a RelPath, &'a PackedFile>,
+    /// The files that others name as their parents.
+    parents: HashMap<&'a RelPath, &'a PackedFile>,
     ref_disks: HashMap<ContentId, &'a RefDisk>,
 }
 
 impl<'a> Layout<'a> {
     fn of(wanted: Wanted<'a>) -> Self {
         let manifest = wanted.manifest;
+        let named: HashSet<&RelPath> = manifest.files().filter_map(named_parent).collect();
+        let parents = manifest.files().filter(|file| named.contains(&file.path));
         Self {
             wanted,
-            files: manifest.files().map(|file| (&file.path, file)).collect(),
+            parents: parents.map(|file| (&file.path, file)).collect(),
             ref_disks: manifest
                 .ref_disks
                 .iter()
@@ -122,6 +127,14 @@ impl<'a> Layout<'a> {
         }
     }
 
+    fn files(&self) -> Vec<FileStep> {
+        let manifest = self.wanted.manifest;
+        // A list that grows stands twice for a moment.
+        let mut steps = Vec::with_capacity(manifest.files().count());
+        steps.extend(manifest.files().filter_map(|file| self.file(file)));
+        steps
+    }
+
     /// Returns the step of a file that is to stand at its own path, if it is.
     fn file(&self, file: &PackedFile) -> Option<FileStep> {
         let source = match &file.place {
@@ -131,10 +144,10 @@ impl<'a> Layout<'a> {
                 if stored.sharing == Sharing::Link && !own_file {
                     return None;
                 }
-                FileSource::Store {
+                FileSource::Store(Box::new(FromStore {
                     ref_disk: stored.ref_disk,
                     residue: stored.residue.clone(),
-                }
+                }))
             }
         };
         Some(FileStep {
@@ -145,7 +158,7 @@ impl<'a> Layout<'a> {
             packed: file.digest,
             vhdx: vhdx_id(file),
             source,
-            parent: self.parent_paths(file),
+            parent: self.parent_paths(file).map(Box::new),
             action: FileAction::Write,
         })
     }
@@ -162,11 +175,7 @@ impl<'a> Layout<'a> {
         if self.wanted.link == Link::Copy || file.role == Role::Broken {
             return None;
         }
-        let disk = file
-            .disk
-            .as_ref()
-            .filter(|disk| disk.kind == DiskKind::Differencing)?;
-        self.files.get(&disk.parent.as_ref()?.path).copied()
+        self.parents.get(named_parent(file)?).copied()
     }
 
     /// Returns where a child in `folder` finds `parent`.
@@ -295,6 +304,15 @@ pub fn vhdx_id(file: &PackedFile) -> Option<DiskId> {
         .as_ref()
         .filter(|disk| disk.format == DiskFormat::Vhdx)?;
     (file.role != Role::Broken).then_some(disk.own_id)
+}
+
+/// Returns the path of the file that a differencing disk names as its parent.
+fn named_parent(file: &PackedFile) -> Option<&RelPath> {
+    let disk = file
+        .disk
+        .as_ref()
+        .filter(|disk| disk.kind == DiskKind::Differencing)?;
+    Some(&disk.parent.as_ref()?.path)
 }
 
 /// Returns the RefDisk that stands for a shared parent.

@@ -1,10 +1,14 @@
 //! What an unpack leaves beside a lab, so that the next run knows what it wrote.
 
-use std::{borrow::Cow, io, path::Path};
+use std::{
+    borrow::Cow,
+    io::{self, BufWriter},
+    path::Path,
+};
 
 use serde::{Deserialize, Serialize};
 
-use super::{FileRecord, Link, LinkRecord};
+use super::{FileRecords, Link, LinkRecord};
 use crate::{
     base::ContentId,
     manifest::{Document, DocumentError, now},
@@ -32,7 +36,7 @@ pub struct Receipt {
     /// The RefDisks that are in use.
     pub ref_disks: Vec<ContentId>,
     /// The files that were written, by path.
-    pub files: Vec<FileRecord>,
+    pub files: FileRecords,
     /// The links that were made, by path.
     pub links: Vec<LinkRecord>,
 }
@@ -69,6 +73,16 @@ impl Receipt {
     /// Tells whether two receipts differ in nothing but the time when they were written.
     #[must_use]
     pub fn says_the_same(&self, other: &Self) -> bool {
+        self.gist() == other.gist()
+    }
+
+    /// Returns a digest of what it says, without the time when it was written: the same for
+    /// receipts that say the same.
+    ///
+    /// # Panics
+    /// Never: every value has a JSON form.
+    #[must_use]
+    pub fn gist(&self) -> ContentId {
         let Self {
             format,
             version,
@@ -81,15 +95,13 @@ impl Receipt {
             files,
             links,
         } = self;
-        *format == other.format
-            && *version == other.version
-            && *tool == other.tool
-            && *pack == other.pack
-            && *store == other.store
-            && *link == other.link
-            && *ref_disks == other.ref_disks
-            && *files == other.files
-            && *links == other.links
+        let about = (format, version, tool, pack, store, link);
+        let mut out = BufWriter::new(blake3::Hasher::new());
+        serde_json::to_writer(&mut out, &(about, ref_disks, files, links))
+            .expect("every value has a JSON form");
+        let hasher = out.into_inner();
+        let hasher = hasher.expect("a hasher takes all bytes");
+        hasher.finalize().into()
     }
 
     /// Begins the receipt of the pack in the folder `pack`.
@@ -104,7 +116,7 @@ impl Receipt {
             store: store.map(|store| store.display().to_string()),
             link,
             ref_disks: Vec::new(),
-            files: Vec::new(),
+            files: FileRecords::default(),
             links: Vec::new(),
         }
     }

@@ -1,16 +1,14 @@
 //! What stands at the destination, and what is done about it.
 
-use std::collections::HashMap;
-
 use serde::{Deserialize, Serialize};
 
-use super::{FileAction, FileStep, LinkAction, LinkKind, LinkStep, UnpackPlan};
+use super::{FileAction, FileStep, LinkAction, LinkKind, LinkStep};
 use crate::{
     base::{ContentId, RelPath},
     formats::ParentPaths,
     fs::FileKey,
     plan::Seen,
-    report::{Code, Finding, Findings},
+    report::{Code, Finding},
 };
 
 /// What is remembered of a file that was written.
@@ -28,7 +26,7 @@ pub struct FileRecord {
     pub seen: Seen,
     /// How it names its parent, where its locators were written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parent: Option<ParentPaths>,
+    pub parent: Option<Box<ParentPaths>>,
 }
 
 /// What is remembered of a link that was made.
@@ -69,72 +67,48 @@ pub enum Standing {
     Foreign(&'static str),
 }
 
-impl UnpackPlan {
-    /// Decides what is done about each file and link, from what stands at its path; a path that
-    /// is not in `standing` is free. `reset` writes files again that were used since.
-    pub fn meet(&mut self, standing: &HashMap<RelPath, Standing>, reset: bool) {
-        let nothing = Standing::Nothing;
-        let mut findings = Findings::default();
-        for step in &mut self.files {
-            let found = standing.get(&step.path).unwrap_or(&nothing);
-            step.action = file_action(step, found, reset, &mut findings);
-        }
-        for step in &mut self.links {
-            let found = standing.get(&step.path).unwrap_or(&nothing);
-            step.action = link_action(step, found, reset, &mut findings);
-        }
-        self.findings.extend(findings.0);
+impl FileStep {
+    /// Decides what is done about the file, from what stands at its path. `reset` writes one
+    /// again that was used since. Returns what is to be said of it.
+    pub fn meet(&mut self, found: &Standing, reset: bool) -> Option<Finding> {
+        self.action = match found {
+            Standing::Nothing => FileAction::Write,
+            Standing::Unchanged(record) if self.is_in(record) => FileAction::Keep,
+            Standing::Unchanged(_) | Standing::Linked { .. } => FileAction::Replace,
+            Standing::Used if reset => FileAction::Reset,
+            Standing::Used | Standing::Foreign(_) => FileAction::LeaveUsed,
+        };
+        (self.action == FileAction::LeaveUsed).then(|| left(&self.path, found))
+    }
+
+    fn is_in(&self, record: &FileRecord) -> bool {
+        record.packed == self.packed && record.parent == self.parent
     }
 }
 
-fn file_action(
-    step: &FileStep,
-    found: &Standing,
-    reset: bool,
-    findings: &mut Findings,
-) -> FileAction {
-    match found {
-        Standing::Nothing => FileAction::Write,
-        Standing::Unchanged(record) if is_same(step, record) => FileAction::Keep,
-        Standing::Unchanged(_) | Standing::Linked { .. } => FileAction::Replace,
-        Standing::Used if reset => FileAction::Reset,
-        Standing::Used => {
-            findings.push(used(&step.path));
-            FileAction::LeaveUsed
-        }
-        Standing::Foreign(what) => {
-            findings.push(foreign(&step.path, what));
-            FileAction::LeaveUsed
-        }
+impl LinkStep {
+    /// Decides what is done about the link, from what stands at its path. `reset` makes one again
+    /// whose place was used since. Returns what is to be said of it.
+    pub fn meet(&mut self, found: &Standing, reset: bool) -> Option<Finding> {
+        self.action = match found {
+            Standing::Nothing => LinkAction::Make,
+            Standing::Linked {
+                record,
+                right: true,
+            } if record.kind == self.kind && record.ref_disk == self.ref_disk => LinkAction::Keep,
+            Standing::Linked { .. } | Standing::Unchanged(_) => LinkAction::Replace,
+            Standing::Used if reset => LinkAction::Replace,
+            Standing::Used | Standing::Foreign(_) => LinkAction::LeaveUsed,
+        };
+        (self.action == LinkAction::LeaveUsed).then(|| left(&self.path, found))
     }
 }
 
-fn is_same(step: &FileStep, record: &FileRecord) -> bool {
-    record.packed == step.packed && record.parent == step.parent
-}
-
-fn link_action(
-    step: &LinkStep,
-    found: &Standing,
-    reset: bool,
-    findings: &mut Findings,
-) -> LinkAction {
+/// Says why what stands at `path` is left alone.
+fn left(path: &RelPath, found: &Standing) -> Finding {
     match found {
-        Standing::Nothing => LinkAction::Make,
-        Standing::Linked {
-            record,
-            right: true,
-        } if record.kind == step.kind && record.ref_disk == step.ref_disk => LinkAction::Keep,
-        Standing::Linked { .. } | Standing::Unchanged(_) => LinkAction::Replace,
-        Standing::Used if reset => LinkAction::Replace,
-        Standing::Used => {
-            findings.push(used(&step.path));
-            LinkAction::LeaveUsed
-        }
-        Standing::Foreign(what) => {
-            findings.push(foreign(&step.path, what));
-            LinkAction::LeaveUsed
-        }
+        Standing::Foreign(what) => foreign(path, what),
+        _ => used(path),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
         Sharing, StorePlace, Totals, Unknown,
     },
     plan::{Location, Roots, Seen},
-    report::Code,
+    report::{Code, Severity},
 };
 
 fn id(text: &str) -> ContentId {
@@ -356,16 +356,14 @@ fn what_stands_there_decides_what_is_done() {
             Some(Code::NameInUse),
         ),
     ] {
-        let mut plan = fresh.clone();
-        let standing = HashMap::from([(path("VM/D/leaf.vhdx"), found.clone())]);
-        plan.meet(&standing, reset);
-        assert_eq!(plan.files[leaf].action, action, "{found:?}");
-        assert_eq!(
-            plan.findings.0.first().map(|finding| finding.code),
-            code,
-            "{found:?}"
-        );
-        assert_eq!(plan.findings.any_error(), code == Some(Code::NameInUse));
+        let mut step = fresh.files[leaf].clone();
+        let finding = step.meet(&found, reset);
+        assert_eq!(step.action, action, "{found:?}");
+        let error = finding
+            .as_ref()
+            .is_some_and(|it| it.severity == Severity::Error);
+        assert_eq!(error, code == Some(Code::NameInUse));
+        assert_eq!(finding.map(|finding| finding.code), code, "{found:?}");
     }
 }
 
@@ -385,12 +383,12 @@ fn a_link_is_kept_where_it_leads_right_and_made_again_where_not() {
         (LinkKind::Symlink, false, LinkAction::Replace),
         (LinkKind::Hardlink, true, LinkAction::Replace),
     ] {
-        let mut plan = fresh.clone();
+        let mut step = step.clone();
         let found = Standing::Linked {
             record: record(kind),
             right,
         };
-        plan.meet(&HashMap::from([(step.path.clone(), found)]), false);
-        assert_eq!(plan.links[0].action, action);
+        assert_eq!(step.meet(&found, false), None);
+        assert_eq!(step.action, action);
     }
 }

@@ -245,17 +245,17 @@ fn a_file_that_was_to_be_replaced_is_not_taken_for_the_one_in_its_place() {
     let request = request(&lab, LinkMode::Copy);
     carry_out(&request).unwrap();
     let mut memory = Memory::read(&lab.dest()).unwrap();
-    let old = memory.files.values().next().unwrap().clone();
+    let old = memory.files.iter().next().unwrap();
     let intent = |seen: Seen| Intent {
         path: old.path.clone(),
         packed: old.packed,
         written: None,
         length: seen.length,
         modified: seen.modified,
-        parent: Some(ParentPaths {
+        parent: Some(Box::new(ParentPaths {
             relative: Some(".\\other.vhd".to_owned()),
             ..ParentPaths::default()
-        }),
+        })),
     };
     let places = Places::of(&request).unwrap();
     let manifest = read_manifest(&places).unwrap();
@@ -265,15 +265,15 @@ fn a_file_that_was_to_be_replaced_is_not_taken_for_the_one_in_its_place() {
     };
     memory.intents.insert(old.path.clone(), intent(old.seen));
     adopt(&mut memory, &places, &manifest, &run).unwrap();
-    assert_eq!(memory.files[&old.path], old);
+    assert_eq!(memory.files.get(&old.path).as_ref(), Some(&old));
 
     // Another file, though it looks the same, is the one that was intended.
     let mut other = old.clone();
     other.seen.key.file += 1;
-    memory.files.insert(old.path.clone(), other);
+    memory.files.insert(other);
     memory.intents.insert(old.path.clone(), intent(old.seen));
     adopt(&mut memory, &places, &manifest, &run).unwrap();
-    assert_ne!(memory.files[&old.path].parent, old.parent);
+    assert_ne!(memory.files.get(&old.path).unwrap().parent, old.parent);
 }
 
 fn paths(receipt: &Receipt) -> Vec<(String, Option<crate::base::ContentId>)> {
