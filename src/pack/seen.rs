@@ -23,7 +23,7 @@ pub(super) struct Recalled {
     /// Its store form, where it was asked for.
     pub(super) store_form: Option<Box<RememberedForm>>,
     /// What its copy in the pack looked like.
-    copy: Option<Seen>,
+    copy: Option<Box<Seen>>,
     /// It looks as it did.
     is_same: bool,
 }
@@ -52,7 +52,7 @@ impl Memory {
     /// Returns what the copy of a file in the pack looked like, if it was of these bytes.
     pub(super) fn copy_of(&self, at: usize, content: ContentId) -> Option<&Seen> {
         let known = self.get(at).filter(|known| known.content == content)?;
-        known.copy.as_ref()
+        known.copy.as_deref()
     }
 
     fn get(&self, at: usize) -> Option<&Recalled> {
@@ -67,7 +67,7 @@ impl Recalled {
             content: known.content,
             canonical: known.canonical,
             store_form: known.store_form,
-            copy: known.copy.map(|copy| *copy),
+            copy: known.copy,
             is_same,
         }
     }

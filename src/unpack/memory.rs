@@ -33,6 +33,11 @@ pub(super) fn receipt_of(dest: &Path) -> Result<Option<Receipt>, UnpackError> {
         .map_err(|source| UnpackError::Receipt { path, source })
 }
 
+/// Tells whether there is a receipt; somebody may have removed the one that was read.
+pub(super) fn has_receipt(dest: &Path) -> bool {
+    matches!(fs::look(&dest.join(RECEIPT_NAME)), Ok(Entry::File(_)))
+}
+
 /// Writes the receipt.
 pub(super) fn write_receipt(receipt: &Receipt, dest: &Path) -> Result<(), UnpackError> {
     let path = dest.join(RECEIPT_NAME);

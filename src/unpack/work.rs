@@ -259,7 +259,11 @@ impl Work<'_> {
         receipt.links = std::mem::take(&mut self.memory.links)
             .into_values()
             .collect();
-        if self.memory.receipt.is_some_and(|old| old == receipt.gist()) {
+        let standing = self
+            .memory
+            .receipt
+            .filter(|_| memory::has_receipt(&places.dest));
+        if standing.is_some_and(|old| old == receipt.gist()) {
             return Ok(());
         }
         memory::write_receipt(&receipt, &places.dest)

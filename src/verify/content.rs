@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     io,
     path::{Path, PathBuf},
 };
@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::ContentTotals;
 use crate::{
-    base::{ContentId, Patch, Run},
+    base::{ContentId, Patch, RelPath, Run},
     export::DiskFault,
     formats,
     fs::{FsError, PatchedHasher, ReadAhead, Sink, SourceFile, content_id, stamp, stream},
@@ -34,10 +34,29 @@ pub(super) struct Reading {
     files: BTreeMap<PathBuf, Expected>,
 }
 
-/// A file, and what its bytes are to show.
+/// A file, and what its bytes are to show. There may be very many.
 #[derive(Debug)]
 struct Expected {
-    shown: String,
+    shown: Shown,
+    /// BLAKE3 of its bytes.
+    digest: ContentId,
+    /// The code of the finding if they are others.
+    code: Code,
+    /// What is expected of few files.
+    more: Option<Box<More>>,
+}
+
+/// What a finding calls a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Shown {
+    /// By its own path.
+    Itself,
+    Below(RelPath),
+    Text(Box<str>),
+}
+
+#[derive(Debug, Default)]
+struct More {
     /// For a mid-chain RefDisk, the file name of its parent that its id was made with: whatever
     /// paths the file holds just now, it counts as naming its parent so.
     parent_file: Option<String>,
@@ -57,20 +76,26 @@ pub(super) struct Want {
     pub(super) code: Code,
 }
 
+impl Shown {
+    fn text(&self, path: &Path) -> String {
+        match self {
+            Self::Itself => path.display().to_string(),
+            Self::Below(below) => below.to_string(),
+            Self::Text(text) => text.to_string(),
+        }
+    }
+}
+
 impl Reading {
-    /// Adds a file that is to have this digest.
-    pub(super) fn file(&mut self, file: PathBuf, shown: String, digest: ContentId) {
-        self.expect(
-            &file,
-            &shown,
-            None,
-            Want {
-                shown: shown.clone(),
-                residue: Patch::default(),
-                digest,
-                code: Code::ContentDiffers,
-            },
-        );
+    /// Adds a file of a lab that is to have this digest.
+    pub(super) fn file(&mut self, file: PathBuf, digest: ContentId) {
+        self.expect(file, Shown::Itself, digest, Code::ContentDiffers);
+    }
+
+    /// Adds a file of a pack, at its path below that, that is to have this digest.
+    pub(super) fn packed(&mut self, file: PathBuf, below: &RelPath, digest: ContentId) {
+        let shown = Shown::Below(below.clone());
+        self.expect(file, shown, digest, Code::ContentDiffers);
     }
 
     /// Adds a RefDisk. `parent_file` is given for a mid-chain disk.
@@ -81,37 +106,48 @@ impl Reading {
         id: ContentId,
         parent_file: Option<&str>,
     ) {
-        self.expect(
-            file,
-            shown,
-            parent_file,
-            Want {
-                shown: shown.to_owned(),
-                residue: Patch::default(),
-                digest: id,
-                code: Code::DamagedRefDisk,
-            },
-        );
+        let shown = Shown::Text(shown.into());
+        let is_new = !self.files.contains_key(file);
+        let expected = self.expect(file.to_owned(), shown, id, Code::DamagedRefDisk);
+        if let Some(parent) = parent_file.filter(|_| is_new) {
+            expected.more().parent_file = Some(parent.to_owned());
+        }
     }
 
     /// Adds something that is made of a RefDisk that was added.
     pub(super) fn made_of(&mut self, ref_disk: &Path, want: Want) {
         if let Some(expected) = self.files.get_mut(ref_disk) {
-            expected.wants.push(want);
+            expected.more().wants.push(want);
         }
     }
 
-    fn expect(&mut self, file: &Path, shown: &str, parent_file: Option<&str>, want: Want) {
-        let expected = self
-            .files
-            .entry(file.to_owned())
-            .or_insert_with(|| Expected {
-                shown: shown.to_owned(),
-                parent_file: parent_file.map(ToOwned::to_owned),
-                wants: Vec::new(),
-            });
-        if !expected.wants.contains(&want) {
-            expected.wants.push(want);
+    fn expect(
+        &mut self,
+        file: PathBuf,
+        shown: Shown,
+        digest: ContentId,
+        code: Code,
+    ) -> &mut Expected {
+        match self.files.entry(file) {
+            Entry::Vacant(free) => free.insert(Expected {
+                shown,
+                digest,
+                code,
+                more: None,
+            }),
+            Entry::Occupied(taken) => {
+                let path = taken.key().clone();
+                let expected = taken.into_mut();
+                if (&expected.shown, expected.digest, expected.code) != (&shown, digest, code) {
+                    expected.also(Want {
+                        shown: shown.text(&path),
+                        residue: Patch::default(),
+                        digest,
+                        code,
+                    });
+                }
+                expected
+            }
         }
     }
 
@@ -137,14 +173,17 @@ impl Reading {
         let found = files
             .par_iter()
             .with_max_len(1)
-            .map(|(_, path, file)| Ok((path, file.check(path, run)?)));
+            .filter_map(|(_, path, file)| match file.check(path, run) {
+                Ok(found) => (!found.is_empty()).then_some(Ok((path, found))),
+                Err(error) => Some(Err(error)),
+            });
         let found = found.collect::<Result<BTreeMap<_, _>, FsError>>();
         run.progress.end();
         let found = found?;
         Ok(Checked {
             totals: ContentTotals {
                 files: self.files.len() as u64,
-                differing: found.values().filter(|found| !found.is_empty()).count() as u64,
+                differing: found.len() as u64,
             },
             findings: Findings(found.into_values().flatten().collect()),
         })
@@ -152,28 +191,46 @@ impl Reading {
 }
 
 impl Expected {
-    fn check(&self, path: &Path, run: &Run<'_>) -> Result<Vec<Finding>, FsError> {
-        run.go_on()?;
-        run.progress.file(&self.shown);
-        match self.digests(path, run) {
-            Ok(Ok(digests)) => Ok(self.differing(&digests)),
-            Ok(Err(why)) => {
-                let damaged = Finding::error(Code::DamagedRefDisk, &self.shown, why);
-                Ok(vec![damaged.next(COPY_AGAIN)])
-            }
-            Err(FsError::Cancelled(cancelled)) => Err(cancelled.into()),
-            Err(error) => Ok(vec![unreadable(&self.shown, &error)]),
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+
+    fn also(&mut self, want: Want) {
+        let wants = &mut self.more().wants;
+        if !wants.contains(&want) {
+            wants.push(want);
         }
     }
 
-    /// Returns the digest of everything that is made of the file; as text, why it is no RefDisk.
+    fn check(&self, path: &Path, run: &Run<'_>) -> Result<Vec<Finding>, FsError> {
+        run.go_on()?;
+        let shown = self.shown.text(path);
+        run.progress.file(&shown);
+        match self.digests(path, run) {
+            Ok(Ok(digests)) => Ok(self.differing(shown, &digests)),
+            Ok(Err(why)) => {
+                let damaged = Finding::error(Code::DamagedRefDisk, &shown, why);
+                Ok(vec![damaged.next(COPY_AGAIN)])
+            }
+            Err(FsError::Cancelled(cancelled)) => Err(cancelled.into()),
+            Err(error) => Ok(vec![unreadable(&shown, &error)]),
+        }
+    }
+
+    fn wants(&self) -> &[Want] {
+        self.more.as_ref().map_or(&[], |more| &more.wants)
+    }
+
+    /// Returns the digest of the file, and of everything that is made of it; as text, why it is no
+    /// RefDisk.
     fn digests(
         &self,
         path: &Path,
         run: &Run<'_>,
     ) -> Result<Result<Vec<ContentId>, String>, FsError> {
         let source = SourceFile::open(path, run.meter)?;
-        let stored = match self.parent_file.as_deref() {
+        let more = self.more.as_ref();
+        let stored = match more.and_then(|more| more.parent_file.as_deref()) {
             Some(parent) => match formats::store_form(&ReadAhead::new(&source), parent) {
                 Ok(patch) => patch,
                 // It was understood when it was packed.
@@ -181,7 +238,8 @@ impl Expected {
             },
             None => Patch::default(),
         };
-        let patches: Vec<_> = self.wants.iter().map(|want| over(&stored, want)).collect();
+        let made = self.wants().iter().map(|want| over(&stored, want));
+        let patches: Vec<_> = std::iter::once(stored.clone()).chain(made).collect();
         if patches.iter().all(Patch::is_empty) {
             let id = content_id(&source, run)?;
             return Ok(Ok(vec![id; patches.len()]));
@@ -195,8 +253,20 @@ impl Expected {
     }
 
     /// What is made of a file that is itself damaged needs no finding of its own.
-    fn differing(&self, digests: &[ContentId]) -> Vec<Finding> {
-        let pairs = self.wants.iter().zip(digests);
+    fn differing(&self, shown: String, digests: &[ContentId]) -> Vec<Finding> {
+        let Some((own, made)) = digests.split_first() else {
+            return Vec::new();
+        };
+        if self.digest != *own {
+            let itself = Want {
+                shown,
+                residue: Patch::default(),
+                digest: self.digest,
+                code: self.code,
+            };
+            return vec![difference((&itself, own))];
+        }
+        let pairs = self.wants().iter().zip(made);
         let mut differing = pairs.filter(|(want, found)| want.digest != **found);
         let first = differing.next();
         let file_itself = first.is_some_and(|(want, _)| want.residue.is_empty());

@@ -17,7 +17,7 @@ impl Reading {
         let packed = pack.manifest.files();
         for file in packed.filter(|file| file.place == Place::Pack && pack.has(&file.path)) {
             let path = file.path.below(&pack.root);
-            self.file(path, file.path.to_string(), file.digest);
+            self.packed(path, &file.path, file.digest);
         }
         let names: HashMap<ContentId, &str> = pack
             .manifest

@@ -1,6 +1,9 @@
 //! What the bytes of an unpacked lab are to be: as its receipt says.
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    fmt,
+    path::{Component, Path, PathBuf},
+};
 
 use super::content::Reading;
 use crate::{
@@ -46,18 +49,17 @@ impl UnpackedLab<'_> {
         reading: &mut Reading,
     ) -> Result<Option<Finding>, FsError> {
         let path = file.path.below(self.root);
-        let shown = path.display().to_string();
         let stamp = match fs::look(&path)? {
             Entry::File(stamp) => stamp,
-            Entry::Missing => return Ok(Some(gone(&shown))),
-            _ => return Ok(Some(used(&shown))),
+            Entry::Missing => return Ok(Some(gone(path.display()))),
+            _ => return Ok(Some(used(path.display()))),
         };
         if !file.seen.is(&stamp) {
-            return Ok(Some(used(&shown)));
+            return Ok(Some(used(path.display())));
         }
         match file.written {
-            Some(digest) => reading.file(path, shown, digest),
-            None => return Ok(Some(unread(&shown))),
+            Some(digest) => reading.file(path, digest),
+            None => return Ok(Some(unread(path.display()))),
         }
         Ok(None)
     }
@@ -125,7 +127,7 @@ fn unusable(path: &Path, error: &dyn std::error::Error) -> Finding {
         .next("without a receipt nothing is known of the bytes that were unpacked; unpack again")
 }
 
-fn gone(shown: &str) -> Finding {
+fn gone(shown: impl fmt::Display) -> Finding {
     Finding::error(
         Code::MissingFile,
         shown,
@@ -134,12 +136,12 @@ fn gone(shown: &str) -> Finding {
     .next("unpack again; that brings back what is missing")
 }
 
-fn used(shown: &str) -> Finding {
+fn used(shown: impl fmt::Display) -> Finding {
     let message = "has been used since it was unpacked: its bytes are its VM's, and were not read";
     Finding::note(Code::UsedSince, shown, message)
 }
 
-fn unread(shown: &str) -> Finding {
+fn unread(shown: impl fmt::Display) -> Finding {
     let message = "is a block clone whose locators were rewritten: its chain was followed, its \
                    bytes have no digest to be held against";
     Finding::note(Code::NoDigest, shown, message)

@@ -26,6 +26,9 @@ pub struct Planner<'a> {
     by_id: HashMap<ContentId, usize>,
     group_of: Vec<Option<usize>>,
     masked_of: HashMap<usize, Masked>,
+    /// Of shareable parents.
+    settled: Vec<(usize, ContentId)>,
+    /// Of every file, once all have been read.
     digests: Vec<Option<ContentId>>,
 }
 
@@ -56,7 +59,7 @@ impl<'a> Planner<'a> {
     #[must_use]
     pub fn new(lab: &'a Lab, known: &'a dyn KnownDisks, rules: Rules) -> Self {
         let count = lab.files.len();
-        let mut planner = Self {
+        Self {
             lab,
             known,
             rules,
@@ -65,12 +68,9 @@ impl<'a> Planner<'a> {
             by_id: HashMap::new(),
             group_of: vec![None; count],
             masked_of: HashMap::new(),
-            digests: vec![None; count],
-        };
-        for file in 0..count {
-            planner.digests[file] = lab.files[file].stored().map(|stored| stored.digest);
+            settled: Vec::new(),
+            digests: Vec::new(),
         }
-        planner
     }
 
     /// Returns the name in the store that the parent of `file` has or would have.
@@ -121,7 +121,7 @@ impl<'a> Planner<'a> {
 
     /// Adds a file that stands in the export and has been read.
     fn join(&mut self, file: usize, digest: &Digest) {
-        self.digests[file] = Some(digest.content);
+        self.settled.push((file, digest.content));
         let lab_file = &self.lab.files[file];
         let parent = self.parent_group(file);
         if lab_file.parent.is_some() && (parent.is_none() || digest.identity.is_none()) {
@@ -207,7 +207,9 @@ impl<'a> Planner<'a> {
         tool: &str,
         created: String,
     ) -> PackPlan {
-        for (file, digest) in digests {
+        let stored = self.lab.files.iter().map(LabFile::stored);
+        self.digests = stored.map(|stored| Some(stored?.digest)).collect();
+        for (file, digest) in std::mem::take(&mut self.settled).into_iter().chain(digests) {
             self.digests[file] = Some(digest);
         }
         self.join_stored();

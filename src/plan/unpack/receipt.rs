@@ -67,7 +67,7 @@ impl Receipt {
     /// # Errors
     /// What `out` says; where it would be longer than any that is read.
     pub fn write(&self, out: &mut dyn io::Write) -> io::Result<()> {
-        Self::DOCUMENT.write_pretty(self, out)
+        Self::DOCUMENT.write(self, out)
     }
 
     /// Tells whether two receipts differ in nothing but the time when they were written.
