@@ -1,6 +1,9 @@
 //! Memory, as the system hands it out.
 
-#![expect(unsafe_code, reason = "the allocator is asked in C")]
+#![cfg_attr(
+    all(target_os = "linux", target_env = "gnu"),
+    expect(unsafe_code, reason = "the allocator is asked in C")
+)]
 
 /// Pieces of memory from this size on, 1 MiB, go back to the system when they are freed. Buffers
 /// that files are read into are shorter: they are used again and again.
