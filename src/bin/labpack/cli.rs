@@ -135,8 +135,8 @@ pub(crate) struct Unpack {
     /// Where the VM folders go
     #[arg(value_name = "DEST")]
     pub(crate) dest: PathBuf,
-    /// Where the RefDisks go, or are already [default: where the last unpack to DEST put them,
-    /// else DEST/RefDisk]
+    /// Where the RefDisks go, or are already; with PACK/RefDisk, on the pack's own volume, the VMs
+    /// use those of the pack [default: where the last unpack to DEST put them, else DEST/RefDisk]
     #[arg(short, long, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
     /// How each VM gets at its parents
