@@ -100,6 +100,36 @@ fn a_type_error_tells_the_path_of_keys() {
 }
 
 #[test]
+fn a_long_manifest_is_read_alike_whether_its_bytes_are_kept_or_given_away() {
+    let mut json = serde_json::to_value(sample()).unwrap();
+    json["a"] = json!([1e300, 0.1, "\u{e9}".repeat(3 << 20)]);
+    let mut bytes = "\u{feff}".to_owned().into_bytes();
+    serde_json::to_writer_pretty(&mut bytes, &json).unwrap();
+    let kept = read(&bytes).unwrap();
+    assert_eq!(kept.unknown.names().collect::<Vec<_>>(), ["a"]);
+    assert_eq!(read(bytes).unwrap(), kept);
+
+    // Behind the long text, so that what stood before is free already.
+    *json.pointer_mut("/vms/1/files/2/length").unwrap() = json!("long");
+    let bytes = serde_json::to_vec_pretty(&json).unwrap();
+    let place = |read: Result<Manifest, _>| match read {
+        Err(DocumentError::Unreadable { place, .. }) => place,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(place(read(&bytes)), "vms[1].files[2].length");
+    let length = String::from_utf8(bytes.clone()).unwrap();
+    let line = length
+        .lines()
+        .position(|line| line.contains("\"long\""))
+        .unwrap();
+    let told = place(read(bytes));
+    assert!(
+        told.starts_with(&format!("line {}, column ", line + 1)),
+        "{told}"
+    );
+}
+
+#[test]
 fn what_is_no_json_or_nested_without_end_is_refused() {
     for bad in ["", "[]", "{", "\u{0}", "{} {}"] {
         assert!(read(bad.as_bytes()).is_err(), "{bad:?}");
