@@ -6,6 +6,7 @@
 )]
 
 mod again;
+mod flushed;
 mod lab;
 mod refusals;
 mod ways;

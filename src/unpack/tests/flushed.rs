@@ -1,0 +1,39 @@
+//! What a power cut may take: nothing that the receipt tells of.
+
+use super::{carry_out, has_symlinks, lab::Lab, request};
+use crate::{
+    formats::DiskFormat,
+    fs::seam::{self, StepKind},
+    store::RECEIPT_NAME,
+    unpack::LinkMode,
+};
+
+#[test]
+fn each_folder_is_flushed_between_what_came_into_it_and_the_receipt() {
+    use StepKind::{CreateFolder, FlushFolder, FlushVolume, Link, Rename};
+    let mut ways = vec![LinkMode::Hardlink, LinkMode::Relocate, LinkMode::Copy];
+    ways.extend(has_symlinks().then_some(LinkMode::Symlink));
+    for link in ways {
+        let lab = Lab::of(DiskFormat::Vhdx);
+        let work = || carry_out(&request(&lab, link));
+        let (outcome, steps) = seam::record(&lab.dest(), work);
+        outcome.unwrap();
+        let receipt = (Rename, lab.dest().join(RECEIPT_NAME));
+        let end = steps.iter().position(|step| *step == receipt).unwrap();
+        let mut came = 0;
+        for (at, (kind, path)) in steps[..end].iter().enumerate() {
+            // What was only tried is gone again.
+            let stays = path.symlink_metadata().is_ok() && *path != lab.dest();
+            if !stays || !matches!(kind, Link | Rename | CreateFolder) {
+                continue;
+            }
+            came += 1;
+            let folder = path.parent().unwrap();
+            let flushed = steps[at..end].iter().any(|(kind, path)| {
+                *kind == FlushVolume || (*kind == FlushFolder && path == folder)
+            });
+            assert!(flushed, "{link}: {kind:?} {}", path.display());
+        }
+        assert!(came > 10, "{link}: {came}");
+    }
+}
