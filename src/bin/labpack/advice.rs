@@ -27,7 +27,10 @@ pub(crate) fn advice(error: &anyhow::Error) -> Option<&'static str> {
         return Some(step);
     }
     let mut causes = error.chain();
-    causes.find_map(|cause| of_kind(cause.downcast_ref::<io::Error>()?.kind()))
+    causes.find_map(|cause| {
+        let cause = cause.downcast_ref::<io::Error>()?;
+        of_device(cause).or_else(|| of_kind(cause.kind()))
+    })
 }
 
 /// The verbs pass an error of the file system on as it is, which hides it from the causes.
@@ -63,6 +66,23 @@ fn of_place(error: &anyhow::Error) -> Option<&'static str> {
         _ => error.downcast_ref(),
     };
     matches!(store, Some(StoreError::NoStore { .. })).then_some(no_store)
+}
+
+/// Where the device itself failed. A file system may be damaged then and say that it is not.
+fn of_device(error: &io::Error) -> Option<&'static str> {
+    let code = error.raw_os_error()?;
+    if cfg!(windows) {
+        // ERROR_CRC, ERROR_SECTOR_NOT_FOUND, ERROR_WRITE_FAULT, ERROR_READ_FAULT, ERROR_IO_DEVICE.
+        return matches!(code, 23 | 27 | 29 | 30 | 1117).then_some(
+            "check the drive and its cable, and its volume with chkdsk /f; \
+             then run the same command again",
+        );
+    }
+    // EIO.
+    (code == 5).then_some(
+        "check the device, and its volume when it is not mounted (ext4: e2fsck -f, for without -f \
+         it may be taken for clean); then run the same command again",
+    )
 }
 
 fn of_kind(kind: ErrorKind) -> Option<&'static str> {
@@ -114,6 +134,26 @@ mod tests {
         assert!(advice(&error.into()).unwrap().contains("RefDisk"));
         let error = UnpackError::NoPack { path: "a".into() };
         assert!(advice(&error.into()).unwrap().contains("labpack pack"));
+    }
+
+    #[test]
+    fn a_device_that_failed_is_to_be_checked_with_its_volume() {
+        let code = if cfg!(windows) { 1117 } else { 5 };
+        let failed = |code| FsError::Io {
+            action: "flush",
+            path: "a".into(),
+            source: io::Error::from_raw_os_error(code),
+        };
+        let told = advice(&PackError::Fs(failed(code)).into()).unwrap();
+        let check = if cfg!(windows) {
+            "chkdsk /f"
+        } else {
+            "e2fsck -f"
+        };
+        assert!(told.contains(check), "{told}");
+        let full = if cfg!(windows) { 112 } else { 28 };
+        let told = advice(&PackError::Fs(failed(full)).into()).unwrap();
+        assert!(told.contains("make room"), "{told}");
     }
 
     #[test]
