@@ -366,6 +366,24 @@ fn a_disk_whose_copy_in_the_store_had_to_grow_is_copied_where_it_cannot_be_clone
 }
 
 #[test]
+fn a_pack_on_the_volume_of_its_export_writes_no_data_where_blocks_can_be_cloned() {
+    for volume in [Mounted::btrfs(), Mounted::xfs()].into_iter().flatten() {
+        let (export, pack) = (volume.path().join("Lab"), volume.path().join("pack"));
+        labs::on_one_parent(&export, DiskFormat::Vhdx, 4);
+        let before = volume.free();
+        let done = verbs::pack(&verbs::to(&export, &pack));
+        let grown = before.saturating_sub(volume.free());
+        let packed = bytes_in(&pack);
+        assert_eq!(done.io.written, 0, "{:?}", done.io);
+        assert!(done.io.cloned > packed / 2, "{:?} of {packed}", done.io);
+        assert!(
+            grown < packed / 8,
+            "{packed} bytes took {grown} of the volume"
+        );
+    }
+}
+
+#[test]
 fn blocks_of_a_pack_that_is_known_unchanged_are_cloned_without_reading_them() {
     let Some(volume) = Mounted::btrfs() else {
         return;
