@@ -295,13 +295,16 @@ mod tests {
             }
         });
         let mut keeper = Keeper::default();
-        let (done, _) = streamed(&path, &mut [&mut keeper]);
+        let (done, seen) = streamed(&path, &mut [&mut keeper]);
         drop(guard);
         let error = done.unwrap_err();
         assert!(error.to_string().contains("cannot read"), "{error}");
+        // How long a chunk is depends on how many files stream at the moment, those of other tests
+        // among them.
+        assert!(seen >= 3 * ALONE, "three chunks were read, and {seen} seen");
         assert_eq!(
-            keeper.bytes.len(),
-            3 << 20,
+            keeper.bytes.len() as u64,
+            seen,
             "what was read before it was handed on"
         );
     }
