@@ -12,7 +12,7 @@ pub(super) struct Shed {
 
 /// So much is freed at once: a piece that goes back to the system, where shorter ones would leave
 /// holes for what is no shorter.
-const PIECE: usize = 2 << 20;
+const PIECE: usize = 1 << 20;
 
 impl Shed {
     /// Begins with the bytes from `start` on.
