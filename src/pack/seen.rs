@@ -81,7 +81,7 @@ pub(super) fn recall_root(pack: &Path) -> Option<FileTime> {
 fn read(pack: &Path, each: impl FnMut(RelPath, Remembered)) -> Option<Option<FileTime>> {
     let path = pack.join(SeenFiles::FILE_NAME);
     let file = fs::open_bounded(&path, SeenFiles::MAX_BYTES).ok()?;
-    SeenFiles::read_each(file, each).ok()
+    SeenFiles::read(file, each).ok()
 }
 
 /// Keeps what this run knows of files for the next one.

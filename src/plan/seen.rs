@@ -73,15 +73,11 @@ impl Remembered {
     }
 }
 
-/// The file `labpack.seen.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SeenFiles {
-    /// When the folder of the export was modified, where the pack is made in place. A manifest
-    /// only knows what is below that folder.
-    pub root: Option<FileTime>,
-    /// What is known of files.
-    pub files: RememberedFiles,
-}
+/// The file `labpack.seen.json`: what is known of files, one after the other, and when the folder of
+/// the export was modified, where the pack is made in place. A manifest only knows what is below
+/// that folder.
+#[derive(Debug)]
+pub enum SeenFiles {}
 
 const DOCUMENT: Document = Document {
     format: "labpack-seen",
@@ -95,26 +91,13 @@ impl SeenFiles {
     /// A longer file is not read.
     pub const MAX_BYTES: u64 = 256 << 20;
 
-    /// Reads the file from the pieces of it that `bytes` gives. Of fields that no version knows
-    /// nothing is kept.
+    /// Reads the file from the pieces of it that `bytes` gives: `each` is given one file after the
+    /// other, and the time of the folder is returned. After an error nothing holds of what was
+    /// given. Of fields that no version knows nothing is kept.
     ///
     /// # Errors
     /// Where it is no such file, or one of a newer version.
-    pub fn read(bytes: impl io::Read) -> Result<Self, serde_json::Error> {
-        // A list that grows stands twice for a moment, and room that stays empty costs nothing.
-        let mut files = Vec::with_capacity(Manifest::MOST_FILES);
-        let root = Self::read_each(bytes, |path, known| files.push((path, known)))?;
-        files.shrink_to_fit();
-        let files = files.into_iter().collect();
-        Ok(Self { root, files })
-    }
-
-    /// As [`Self::read`]; `each` is given one file after the other, and [`Self::root`] is
-    /// returned. After an error nothing holds of what was given.
-    ///
-    /// # Errors
-    /// As those of [`Self::read`].
-    pub fn read_each(
+    pub fn read(
         bytes: impl io::Read,
         mut each: impl FnMut(RelPath, Remembered),
     ) -> Result<Option<FileTime>, serde_json::Error> {
@@ -122,9 +105,10 @@ impl SeenFiles {
         let header = reader.deserialize_map(SeenVisitor(&mut each))?;
         reader.end()?;
         if header.format.as_deref() == Some(DOCUMENT.format)
-            && (1..=DOCUMENT.newest).contains(&header.version)
+            && (1..=DOCUMENT.newest).contains(&header.version.unwrap_or(0))
+            && header.files.is_some()
         {
-            return Ok(header.root);
+            return Ok(header.root.flatten());
         }
         Err(de::Error::custom(
             "another format, or another version of it",
@@ -158,13 +142,6 @@ impl SeenFiles {
 pub struct RememberedFiles(Vec<(RelPath, Remembered)>);
 
 impl RememberedFiles {
-    /// Returns what is known of the file at `path`.
-    #[must_use]
-    pub fn get(&self, path: &RelPath) -> Option<&Remembered> {
-        let at = self.0.binary_search_by(|(known, _)| known.cmp(path)).ok()?;
-        Some(&self.0[at].1)
-    }
-
     /// Returns every file.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&RelPath, &Remembered)> {
         self.0.iter().map(|(path, known)| (path, known))
@@ -204,12 +181,27 @@ impl<'de> Deserialize<'de> for RememberedFiles {
     }
 }
 
-/// The fields of [`SeenFiles`] beside the files.
+/// The fields of [`SeenFiles`], as far as they are there.
 #[derive(Default)]
 struct SeenHeader {
     format: Option<String>,
-    version: u32,
-    root: Option<FileTime>,
+    version: Option<u32>,
+    root: Option<Option<FileTime>>,
+    files: Option<()>,
+}
+
+/// Puts the value of a key into its place. A key that stands twice is refused: nobody could tell
+/// which of the two counts.
+fn once<T, E: de::Error>(
+    place: &mut Option<T>,
+    key: &'static str,
+    value: impl FnOnce() -> Result<T, E>,
+) -> Result<(), E> {
+    if place.is_some() {
+        return Err(E::duplicate_field(key));
+    }
+    *place = Some(value()?);
+    Ok(())
 }
 
 /// Takes each file that is read.
@@ -228,10 +220,12 @@ impl<'de> Visitor<'de> for SeenVisitor<'_> {
         let mut header = SeenHeader::default();
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
-                "format" => header.format = Some(map.next_value()?),
-                "version" => header.version = map.next_value()?,
-                "root" => header.root = map.next_value()?,
-                "files" => map.next_value_seed(FilesSeed(&mut *self.0))?,
+                "format" => once(&mut header.format, "format", || map.next_value())?,
+                "version" => once(&mut header.version, "version", || map.next_value())?,
+                "root" => once(&mut header.root, "root", || map.next_value())?,
+                "files" => once(&mut header.files, "files", || {
+                    map.next_value_seed(FilesSeed(&mut *self.0))
+                })?,
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
@@ -323,44 +317,75 @@ mod tests {
         bytes
     }
 
+    fn read(bytes: &[u8]) -> Result<Vec<(RelPath, Remembered)>, serde_json::Error> {
+        let mut files = Vec::new();
+        SeenFiles::read(bytes, |path, known| files.push((path, known)))?;
+        Ok(files)
+    }
+
     #[test]
-    fn what_is_written_is_read_again_in_order() {
-        let read = SeenFiles::read(written(3).as_slice()).unwrap();
-        let paths: Vec<_> = read.files.iter().map(|(path, _)| path.clone()).collect();
-        assert_eq!(paths, [0, 1, 2].map(path));
-        assert_eq!(read.files.get(&path(1)), Some(&known(3)));
-        assert_eq!(read.files.get(&path(3)), None);
+    fn what_is_written_is_read_again() {
+        let expected: Vec<_> = [2, 1, 0].map(|at| (path(at), known(3))).into();
+        assert_eq!(read(&written(3)).unwrap(), expected);
     }
 
     #[test]
     fn more_files_than_a_lab_may_have_are_not_kept() {
         let most = Manifest::MOST_FILES;
-        let read = SeenFiles::read(written(most).as_slice()).unwrap();
-        assert_eq!(read.files.iter().len(), most);
-        let error = SeenFiles::read(written(most + 1).as_slice()).unwrap_err();
+        assert_eq!(read(&written(most)).unwrap().len(), most);
+        let error = read(&written(most + 1)).unwrap_err();
         assert!(error.to_string().contains("more files"), "{error}");
     }
 
     #[test]
     fn another_format_or_version_is_not_read() {
         let text = String::from_utf8(written(1)).unwrap();
-        for (from, to) in [("labpack-seen", "x"), (":1,", ":2,"), (":1,", ":0,")] {
+        let changes = [
+            ("labpack-seen", "x"),
+            (":1,", ":2,"),
+            (":1,", ":0,"),
+            ("\"version\":1,", ""),
+            ("\"files\"", "\"other\""),
+        ];
+        for (from, to) in changes {
             let other = text.replacen(from, to, 1);
             assert_ne!(other, text);
-            SeenFiles::read(other.as_bytes()).unwrap_err();
+            read(other.as_bytes()).unwrap_err();
         }
-        SeenFiles::read(&text.as_bytes()[..text.len() - 1]).unwrap_err();
+        read(&text.as_bytes()[..text.len() - 1]).unwrap_err();
     }
 
     #[test]
-    fn of_two_files_of_one_path_the_later_counts() {
+    fn a_key_that_stands_twice_is_not_read() {
+        let text = String::from_utf8(written(1)).unwrap();
+        let fields = [
+            r#""format":"labpack-seen""#,
+            r#""version":1"#,
+            r#""root":null,"root":null"#,
+            r#""files":{}"#,
+        ];
+        for field in fields {
+            let twice = text.replacen('{', &format!("{{{field},"), 1);
+            let error = read(twice.as_bytes()).unwrap_err();
+            assert!(error.to_string().contains("duplicate"), "{field}: {error}");
+        }
+        let unknown = text.replacen('{', r#"{"new":1,"new":2,"#, 1);
+        assert_eq!(read(unknown.as_bytes()).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn of_two_files_of_one_path_the_later_counts_and_they_are_in_order() {
         let files = [
             (path(2), known(1)),
             (path(1), known(2)),
             (path(2), known(3)),
         ];
         let files = RememberedFiles::from_iter(files);
-        assert_eq!(files.iter().len(), 2);
-        assert_eq!(files.get(&path(2)), Some(&known(3)));
+        let expected = [(path(1), known(2)), (path(2), known(3))];
+        assert!(
+            files
+                .iter()
+                .eq(expected.iter().map(|(path, known)| (path, known)))
+        );
     }
 }

@@ -70,7 +70,7 @@ impl<'a> Known<'a> {
             .map(|step| (&step.path, step))
             .collect();
         let mut files = FileRecords::default();
-        let read = SeenFiles::read_each(seen, |path, known| {
+        let read = SeenFiles::read(seen, |path, known| {
             if let Some(step) = wanted.get(&path) {
                 files.insert(FileRecord {
                     path: step.path.clone(),
