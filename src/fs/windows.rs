@@ -39,6 +39,7 @@ use windows_sys::Win32::{
 };
 
 mod long_path;
+mod patience;
 mod read_only;
 mod rename;
 mod streams;

@@ -5,13 +5,13 @@ use std::{
     io,
     os::windows::fs::OpenOptionsExt,
     path::Path,
-    thread::sleep,
-    time::Duration,
 };
 
-use windows_sys::Win32::Foundation::ERROR_SHARING_VIOLATION;
-
-use super::{NO_WRITERS, open, ordinary, set_read_only, stamp_at};
+use super::{
+    NO_WRITERS, open, ordinary,
+    patience::{A_WHILE, is_open_elsewhere, patiently},
+    set_read_only, stamp_at,
+};
 
 /// Tries `deed`, and where access is denied because `path` is read-only, tries again without the
 /// attribute, which comes back if that fails too.
@@ -39,26 +39,6 @@ pub(super) fn despite_read_only<T>(path: &Path, deed: impl Fn() -> io::Result<T>
     })
 }
 
-/// Tries `deed` again for ten seconds, as long as somebody has the file open: a virus scanner that
-/// looks at what came, or another labpack that reads the same export and has not yet seen that it
-/// moved.
-fn once_free<T>(deed: impl Fn() -> io::Result<T>) -> io::Result<T> {
-    for _ in 1..TRIES {
-        match deed() {
-            Err(error) if is_shared_otherwise(&error) => sleep(PAUSE),
-            done => return done,
-        }
-    }
-    deed()
-}
-
-const TRIES: u32 = 200;
-const PAUSE: Duration = Duration::from_millis(50);
-
-fn is_shared_otherwise(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(ERROR_SHARING_VIOLATION.cast_signed())
-}
-
 /// A file open for writing that may have been read-only before.
 pub(in crate::fs) struct Writable {
     file: File,
@@ -71,7 +51,8 @@ impl Writable {
         let mut options = OpenOptions::new();
         options.read(true).write(true).share_mode(NO_WRITERS);
         let open = || ordinary(open(&mut options.clone(), path, false)?);
-        let file = despite_read_only(path, || once_free(open))?;
+        let once_free = || patiently(A_WHILE, is_open_elsewhere, open);
+        let file = despite_read_only(path, once_free)?;
         Ok(Self {
             file,
             was_read_only,

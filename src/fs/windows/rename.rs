@@ -1,13 +1,16 @@
 //! Renaming, while others look on.
 
-use std::{fs, io, path::Path, thread::sleep, time::Duration};
+use std::{fs, io, path::Path};
 
-use windows_sys::Win32::{
-    Foundation::ERROR_SHARING_VIOLATION,
-    Storage::FileSystem::{MOVEFILE_REPLACE_EXISTING, MOVEFILE_WRITE_THROUGH, MoveFileExW},
+use windows_sys::Win32::Storage::FileSystem::{
+    MOVEFILE_REPLACE_EXISTING, MOVEFILE_WRITE_THROUGH, MoveFileExW,
 };
 
-use super::{long_path::wide, read_only::despite_read_only};
+use super::{
+    long_path::wide,
+    patience::{A_MOMENT, is_open_elsewhere, patiently},
+    read_only::despite_read_only,
+};
 
 /// Renames unless something stands at `to`.
 pub(in crate::fs) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
@@ -15,16 +18,10 @@ pub(in crate::fs) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 pub(in crate::fs) fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
-    for _ in 1..RENAME_TRIES {
-        match try_over(from, to) {
-            // Before Windows 10 nothing takes the place of a file that somebody reads just now.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && to.is_file() => {
-                sleep(RENAME_PAUSE);
-            }
-            done => return done,
-        }
-    }
-    try_over(from, to)
+    // Before Windows 10 nothing takes the place of a file that somebody reads just now.
+    let is_read =
+        |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied && to.is_file();
+    patiently(A_MOMENT, is_read, || try_over(from, to))
 }
 
 fn try_over(from: &Path, to: &Path) -> io::Result<()> {
@@ -38,21 +35,9 @@ fn try_over(from: &Path, to: &Path) -> io::Result<()> {
     })
 }
 
-/// How often, and how far apart, a rename is tried that somebody stands in the way of: virus
-/// scanners look at every new file for a moment.
-const RENAME_TRIES: u32 = 20;
-const RENAME_PAUSE: Duration = Duration::from_millis(50);
-
 fn move_file(from: &Path, to: &Path, flags: u32) -> io::Result<()> {
     let (from, to) = (wide(from)?, wide(to)?);
-    let sharing = Some(ERROR_SHARING_VIOLATION.cast_signed());
-    for _ in 1..RENAME_TRIES {
-        match move_once(&from, &to, flags) {
-            Err(error) if error.raw_os_error() == sharing => sleep(RENAME_PAUSE),
-            done => return done,
-        }
-    }
-    move_once(&from, &to, flags)
+    patiently(A_MOMENT, is_open_elsewhere, || move_once(&from, &to, flags))
 }
 
 /// Both paths end in a zero, as [`wide`] makes them.
