@@ -5,6 +5,7 @@
 //! in a folder is a stranger's word: it is held against what a pack would do before it is followed.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     io,
     path::Path,
@@ -109,11 +110,11 @@ pub(super) fn read(pack: &Path) -> Result<Option<Deed>, PackError> {
         return Ok(None);
     }
     let bytes = fs::read_bounded(&path, MAX_BYTES)?;
-    parse(&bytes, &path).map(Some)
+    parse(bytes, &path).map(Some)
 }
 
 /// Reads a journal from its bytes; `path` is for errors.
-fn parse(bytes: &[u8], path: &Path) -> Result<Deed, PackError> {
+fn parse<'a>(bytes: impl Into<Cow<'a, [u8]>>, path: &Path) -> Result<Deed, PackError> {
     let journal: Journal = DOCUMENT.read(bytes).map_err(PackError::document(path))?;
     if let Deed::Pack(work) = &journal.deed {
         check_work(work, path)?;
