@@ -114,3 +114,121 @@ impl Sorter<'_> {
         Some((file.length, file.seen()?.disk.filter(|_| plain)?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Arc};
+
+    use super::*;
+    use crate::{
+        base::{Attributes, FileTime, RelPath, VirtualSize},
+        formats::{DiskFormat, DiskKind},
+        manifest::{DiskFacts, Role, Unknown},
+        plan::Origin,
+    };
+
+    /// A file of so many bytes; those of one `id` look like copies of one disk.
+    fn file(number: usize, key: u64, length: u64, id: Option<u8>) -> LabFile {
+        let disk = |id| DiskFacts {
+            format: DiskFormat::Vhdx,
+            kind: DiskKind::Dynamic,
+            virtual_size: VirtualSize(1 << 30),
+            own_id: DiskId::from_vhdx([id; 16]),
+            parent: None,
+            unknown: Unknown::new(),
+        };
+        let path = RelPath::new(format!("{number:03}.vhdx")).unwrap();
+        LabFile {
+            path: path.clone(),
+            length,
+            modified: FileTime(5),
+            attributes: Attributes::default(),
+            vm: None,
+            role: Role::Parent,
+            disk: id.map(|id| Box::new(disk(id))),
+            parent: None,
+            origin: Origin::Standing {
+                root: Arc::from(Path::new("export")),
+                below: path,
+                key: FileKey {
+                    volume: 1,
+                    file: key.into(),
+                },
+            },
+            external: false,
+            relink: None,
+        }
+    }
+
+    /// The batches of all files, of which `copied` are copied.
+    fn batches(files: Vec<LabFile>, copied: &[usize]) -> Vec<Vec<usize>> {
+        let all = (0..files.len()).collect();
+        let lab = Lab {
+            files,
+            ..Lab::default()
+        };
+        let sorter = Sorter {
+            lab: &lab,
+            parents: &HashMap::new(),
+            shareable: true,
+            is_copied: &|at| copied.contains(&at),
+        };
+        let batches = sorter.batches(all);
+        let files = |batch| batches.files(batch).to_vec();
+        batches.all().iter().map(files).collect()
+    }
+
+    #[test]
+    fn what_takes_longest_comes_first() {
+        let lengths = [10, 30, 20];
+        let files = lengths.iter().enumerate();
+        let files = files.map(|(at, &length)| file(at, at as u64, length, None));
+        assert_eq!(batches(files.collect(), &[]), [[1], [2], [0]]);
+    }
+
+    #[test]
+    fn names_of_one_file_are_read_together_and_do_not_count() {
+        // Ten names of one file that is a disk, and of one that is none.
+        for id in [Some(7), None] {
+            let mut files: Vec<_> = (0..10).map(|at| file(at, 1, 100, id)).collect();
+            files.push(file(10, 2, 100, id));
+            let expected = match id {
+                Some(_) => vec![(0..11).collect()],
+                None => vec![(0..10).collect::<Vec<_>>(), vec![10]],
+            };
+            assert_eq!(batches(files, &[]), expected);
+        }
+    }
+
+    #[test]
+    fn copies_of_one_disk_are_read_eight_abreast() {
+        let files = (0..19).map(|at| file(at, at as u64, 100, Some(7)));
+        let sizes: Vec<_> = batches(files.collect(), &[]).iter().map(Vec::len).collect();
+        assert_eq!(sizes, [ABREAST, ABREAST, 3]);
+    }
+
+    #[test]
+    fn files_of_another_length_or_id_are_read_by_themselves() {
+        let files = vec![
+            file(0, 0, 100, Some(7)),
+            file(1, 1, 100, Some(8)),
+            file(2, 2, 101, Some(7)),
+            file(3, 3, 100, None),
+            file(4, 4, 100, None),
+            file(5, 5, 100, Some(7)),
+        ];
+        assert_eq!(
+            batches(files, &[]),
+            [vec![0, 5], vec![2], vec![1], vec![3], vec![4]]
+        );
+    }
+
+    #[test]
+    fn of_files_that_are_read_abreast_the_first_alone_is_copied() {
+        let files = (0..6).map(|at| file(at, at as u64, 100, Some(7)));
+        assert_eq!(
+            batches(files.collect(), &[2, 4]),
+            [vec![4, 0, 1, 3, 5], vec![2]]
+        );
+    }
+}
