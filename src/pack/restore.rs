@@ -2,7 +2,8 @@
 //!
 //! Each RefDisk is read once. While its bytes stream by, every file that it stands for is written
 //! and hashed; the last one of a pack's own store is the RefDisk itself, which moves back once its
-//! digest has been proved.
+//! digest has been proved. A RefDisk that has further names, those of a lab that was linked to it,
+//! is copied to the last as well: whoever writes into the one must not write into the other.
 
 use std::{
     collections::BTreeMap,
@@ -134,7 +135,9 @@ struct Share<'a> {
     disk: &'a RefDisk,
     /// Those that are not there yet, by path.
     missing: Vec<&'a PackedFile>,
-    /// The one that the RefDisk itself becomes, where it is missing.
+    /// The last of its files, in a pack's own store.
+    last: Option<&'a PackedFile>,
+    /// The last, if the RefDisk itself becomes it.
     heir: Option<&'a PackedFile>,
 }
 
@@ -206,16 +209,34 @@ impl<'a> Job<'a> {
         }
         let own = self.stock.place == StorePlace::Own;
         let last = files.last().copied().filter(|_| own);
-        let heir = last.filter(|last| missing.iter().any(|file| file.path == last.path));
+        let mut heir = last.filter(|last| missing.iter().any(|file| file.path == last.path));
+        if let Some(last) = heir
+            && self.has_other_names(disk, last)?
+        {
+            heir = None;
+        }
         let share = Share {
             disk,
             missing,
+            last,
             heir,
         };
         if !share.missing.is_empty() && !self.is_there(&share)? {
             findings.push(gone(disk));
         }
         Ok(share)
+    }
+
+    /// Tells whether the RefDisk has names beside that in the store, and that on its way to `last`.
+    fn has_other_names(&self, disk: &RefDisk, last: &PackedFile) -> Result<bool, PackError> {
+        let Entry::File(stored) = fs::look(&self.stock.folder.join(&disk.file))? else {
+            return Ok(false);
+        };
+        let leaves = match fs::look(&moving(&last.path.below(self.pack)))? {
+            Entry::File(moving) => moving.key == stored.key,
+            _ => false,
+        };
+        Ok(stored.links > 1 + u64::from(leaves))
     }
 
     /// Tells whether the RefDisk is in the store, or on its way back to the last of its files.
@@ -298,7 +319,13 @@ impl<'a> Job<'a> {
         }
         match share.heir {
             Some(heir) => self.hand_over(share.disk, in_store, heir),
-            None if self.stock.place == StorePlace::Own => Ok(fs::remove_file(&stored)?),
+            None if self.stock.place == StorePlace::Own => {
+                // A power cut may have left it under this name too.
+                if let Some(last) = share.last {
+                    fs::remove_file(&moving(&last.path.below(self.pack)))?;
+                }
+                Ok(fs::remove_file(&stored)?)
+            }
             None => Ok(()),
         }
     }

@@ -2,6 +2,7 @@
 
 use labpack::{
     formats::DiskFormat,
+    fs::{self, Entry},
     pack::{self, PackError},
     unpack::{self, LinkMode},
 };
@@ -45,6 +46,41 @@ fn restore_leaves_refdisks_to_a_lab_that_was_linked_to_them() {
     std::fs::remove_dir_all(&vms).unwrap();
     pack::restore(&restore, &watch.run()).unwrap();
     assert_eq!(tree(&lab), before);
+}
+
+#[test]
+fn restore_shares_no_file_with_a_lab_that_was_linked_to_the_refdisks_and_moved_away() {
+    let (folder, watch) = (tempfile::tempdir().unwrap(), Watch::default());
+    let path = |name: &str| folder.path().join(name);
+    let (lab, vms, moved) = (path("LABX"), path("vms"), path("moved"));
+    labs::three_levels(&lab, DiskFormat::Vhdx, 2);
+    let before = tree(&lab);
+    let request = pack::Request {
+        exports: vec![lab.clone()],
+        ..pack::Request::default()
+    };
+    pack::pack(&request, &watch.run()).unwrap();
+    let linked = unpack::Request {
+        store: Some(lab.join("RefDisk")),
+        link: LinkMode::Hardlink,
+        ..unpack::Request::new(&lab, &vms)
+    };
+    unpack::unpack(&linked, &watch.run()).unwrap();
+    // Nobody can tell from the store any more that it is in use.
+    std::fs::rename(&vms, &moved).unwrap();
+    let there = tree(&moved);
+    let restore = pack::RestoreRequest {
+        pack: lab.clone(),
+        ..pack::RestoreRequest::default()
+    };
+    pack::restore(&restore, &watch.run()).unwrap();
+    assert_eq!(tree(&lab), before);
+    assert_eq!(tree(&moved), there, "the linked lab has changed");
+    for (name, ..) in before {
+        if let Entry::File(stamp) = fs::look(&lab.join(&name)).unwrap() {
+            assert_eq!(stamp.links, 1, "{name:?} is also a file of the linked lab");
+        }
+    }
 }
 
 #[test]
