@@ -83,7 +83,7 @@ pub use look::{Entry, absolute, bytes_to_copy, check_writable, look, other_strea
 pub use memory::return_large_allocations;
 pub use read_ahead::ReadAhead;
 pub use sinks::{CanonicalHasher, ContentHasher, MaskCapture, PatchedHasher};
-pub use source::{SourceFile, open_bounded, read_bounded};
+pub use source::{SourceFile, bounded_digest, open_bounded, read_bounded};
 pub use stamp::{FileKey, Stamp};
 pub use stream::{Sink, stream};
 pub use temp::{Existing, Finish, TempFile, is_temp_name, remove_stale_temps};

@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use super::{FsError, Stamp, system};
-use crate::base::{IoMeter, ReadAt};
+use super::{Entry, FsError, Stamp, look, system};
+use crate::base::{ContentId, IoMeter, ReadAt};
 
 /// A file held open for reading; on Windows nobody can write to it meanwhile.
 #[derive(Debug)]
@@ -157,6 +157,21 @@ fn read_once(path: &Path, max: u64) -> Result<Vec<u8>, FsError> {
 pub fn open_bounded(path: &Path, max: u64) -> Result<impl BufRead, FsError> {
     let (file, _) = retry(|| open_once(path, max))?;
     Ok(BufReader::with_capacity(PIECE, file.take(max)))
+}
+
+/// Returns the digest of a file that is read in pieces, as [`open_bounded`] does; `None` where
+/// nothing stands.
+///
+/// # Errors
+/// As [`open_bounded`], and where it cannot be read.
+pub fn bounded_digest(path: &Path, max: u64) -> Result<Option<ContentId>, FsError> {
+    if look(path)? == Entry::Missing {
+        return Ok(None);
+    }
+    let mut hasher = blake3::Hasher::new();
+    let read = hasher.update_reader(open_bounded(path, max)?);
+    read.map_err(FsError::when("read", path))?;
+    Ok(Some(hasher.finalize().into()))
 }
 
 /// So much is read at once of a file that is read in pieces.

@@ -9,7 +9,7 @@ use std::{
 use super::{PackError, layout::STORE, shelf::stands};
 use crate::{
     base::{ContentId, RelPath},
-    fs::{self, Entry, Fence, FsError},
+    fs::{self, Entry, Fence},
     manifest::{self, Manifest, PackedFile, StorePlace},
     plan::Lab,
     report::Code,
@@ -49,13 +49,13 @@ pub(super) fn read_manifest(pack: &Path) -> Result<Option<Manifest>, PackError> 
     Ok(read_with_digest(pack)?.map(|(manifest, _)| manifest))
 }
 
-fn read_with_digest(pack: &Path) -> Result<Option<(Manifest, blake3::Hash)>, PackError> {
+fn read_with_digest(pack: &Path) -> Result<Option<(Manifest, ContentId)>, PackError> {
     let path = pack.join(Manifest::FILE_NAME);
     if fs::look(&path)? == Entry::Missing {
         return Ok(None);
     }
     let bytes = fs::read_bounded(&path, Manifest::MAX_BYTES)?;
-    let digest = blake3::hash(&bytes);
+    let digest = blake3::hash(&bytes).into();
     let manifest = manifest::read(bytes).map_err(PackError::document(&path))?;
     Ok(Some((manifest, digest)))
 }
@@ -68,7 +68,7 @@ pub(super) struct Outline {
     /// Where its files stand.
     pub(super) placed: Vec<RelPath>,
     /// BLAKE3 of the manifest's bytes.
-    digest: blake3::Hash,
+    digest: ContentId,
 }
 
 impl Outline {
@@ -100,20 +100,8 @@ impl Outline {
     /// Tells whether what stands in `pack` is what was read before: the very bytes, or nothing.
     pub(super) fn stands(earlier: Option<&Self>, pack: &Path) -> Result<bool, PackError> {
         let path = pack.join(Manifest::FILE_NAME);
-        let is_there = fs::look(&path)? != Entry::Missing;
-        let Some(earlier) = earlier.filter(|_| is_there) else {
-            return Ok(is_there == earlier.is_some());
-        };
-        let mut hasher = blake3::Hasher::new();
-        let read = hasher.update_reader(fs::open_bounded(&path, Manifest::MAX_BYTES)?);
-        match read {
-            Ok(hasher) => Ok(hasher.finalize() == earlier.digest),
-            Err(source) => Err(PackError::Fs(FsError::Io {
-                action: "read",
-                path,
-                source,
-            })),
-        }
+        let found = fs::bounded_digest(&path, Manifest::MAX_BYTES)?;
+        Ok(found == earlier.map(|earlier| earlier.digest))
     }
 }
 

@@ -18,24 +18,38 @@ use crate::{
     store::{PARTIAL_NAME as PARTIAL, RECEIPT_NAME},
 };
 
-/// Reads the receipt of the lab that was unpacked into `dest`; `None` where there is none.
+/// The receipt that stands in a destination.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// What it says, as [`Receipt::gist`].
+    gist: ContentId,
+    /// BLAKE3 of its bytes.
+    digest: ContentId,
+}
+
+impl Standing {
+    /// Tells whether it still stands in `dest`, and says what `receipt` would.
+    pub(super) fn says(&self, receipt: &Receipt, dest: &Path) -> Result<bool, UnpackError> {
+        let found = || fs::bounded_digest(&dest.join(RECEIPT_NAME), Receipt::MAX_BYTES);
+        Ok(self.gist == receipt.gist() && found()? == Some(self.digest))
+    }
+}
+
+/// Reads the receipt of the lab that was unpacked into `dest`, with BLAKE3 of its bytes; `None`
+/// where there is none.
 ///
 /// # Errors
 /// Where it is there and cannot be read.
-pub(super) fn receipt_of(dest: &Path) -> Result<Option<Receipt>, UnpackError> {
+pub(super) fn receipt_of(dest: &Path) -> Result<Option<(Receipt, ContentId)>, UnpackError> {
     let path = dest.join(RECEIPT_NAME);
     if fs::look(&path)? == Entry::Missing {
         return Ok(None);
     }
     let bytes = fs::read_bounded(&path, Receipt::MAX_BYTES)?;
+    let digest = blake3::hash(&bytes).into();
     let read = Receipt::read(bytes);
-    read.map(Some)
+    read.map(|receipt| Some((receipt, digest)))
         .map_err(|source| UnpackError::Receipt { path, source })
-}
-
-/// Tells whether there is a receipt; somebody may have removed the one that was read.
-pub(super) fn has_receipt(dest: &Path) -> bool {
-    matches!(fs::look(&dest.join(RECEIPT_NAME)), Ok(Entry::File(_)))
 }
 
 /// Writes the receipt.
@@ -85,8 +99,8 @@ pub(super) struct Memory {
     pub(super) files: FileRecords,
     pub(super) links: BTreeMap<RelPath, LinkRecord>,
     pub(super) intents: HashMap<RelPath, Intent>,
-    /// What the receipt that stands says, as [`Receipt::gist`]; absent where none does.
-    pub(super) receipt: Option<ContentId>,
+    /// Absent where none stands.
+    pub(super) receipt: Option<Standing>,
     /// Whether a run was interrupted.
     pub(super) interrupted: bool,
 }
@@ -94,8 +108,9 @@ pub(super) struct Memory {
 impl Memory {
     pub(super) fn read(dest: &Path) -> Result<Self, UnpackError> {
         let mut memory = Self::default();
-        if let Some(receipt) = receipt_of(dest)? {
-            memory.receipt = Some(receipt.gist());
+        if let Some((receipt, digest)) = receipt_of(dest)? {
+            let gist = receipt.gist();
+            memory.receipt = Some(Standing { gist, digest });
             memory.link = Some(receipt.link);
             memory.store = receipt.store.map(Into::into);
             memory.files = receipt.files;

@@ -259,14 +259,10 @@ impl Work<'_> {
         receipt.links = std::mem::take(&mut self.memory.links)
             .into_values()
             .collect();
-        let standing = self
-            .memory
-            .receipt
-            .filter(|_| memory::has_receipt(&places.dest));
-        if standing.is_some_and(|old| old == receipt.gist()) {
-            return Ok(());
+        match &self.memory.receipt {
+            Some(standing) if standing.says(&receipt, &places.dest)? => Ok(()),
+            _ => memory::write_receipt(&receipt, &places.dest),
         }
-        memory::write_receipt(&receipt, &places.dest)
     }
 
     /// Forgets files and links that no plan wants any more, unless they still stand.

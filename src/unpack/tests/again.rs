@@ -1,4 +1,4 @@
-use std::{io, path::PathBuf, sync::Arc};
+use std::{fs, io, path::PathBuf, sync::Arc};
 
 use super::{
     carry_out, done, has_symlinks,
@@ -11,6 +11,7 @@ use crate::{
     fs::seam,
     plan::{Receipt, Seen},
     report::Code,
+    store::RECEIPT_NAME,
     unpack::{
         LinkMode, Request,
         memory::{Intent, Memory, receipt_of},
@@ -62,11 +63,11 @@ fn a_second_run_stays_with_the_store_that_was_named() {
 /// As a VM that ran: bytes at the end of the first block, and a new time.
 fn use_disk(lab: &Lab) -> (PathBuf, Vec<u8>) {
     let leaf = lab.leaf("DC01");
-    let packed = std::fs::read(&leaf).unwrap();
+    let packed = fs::read(&leaf).unwrap();
     let mut used = packed.clone();
     let end = used.len() - 5000;
     used[end] ^= 0xFF;
-    std::fs::write(&leaf, &used).unwrap();
+    fs::write(&leaf, &used).unwrap();
     (leaf, packed)
 }
 
@@ -75,7 +76,7 @@ fn a_disk_that_was_used_is_left_alone_and_reset_puts_it_back() {
     let lab = Lab::of(DiskFormat::Vhdx);
     done(&request(&lab, LinkMode::Hardlink));
     let (leaf, packed) = use_disk(&lab);
-    let used = std::fs::read(&leaf).unwrap();
+    let used = fs::read(&leaf).unwrap();
     let outcome = carry_out(&request(&lab, LinkMode::Auto)).unwrap();
     let codes: Vec<_> = outcome
         .findings
@@ -84,7 +85,7 @@ fn a_disk_that_was_used_is_left_alone_and_reset_puts_it_back() {
         .collect();
     assert_eq!(codes, [Code::UsedSince]);
     assert!(!outcome.findings.any_error());
-    assert!(std::fs::read(&leaf).unwrap() == used);
+    assert!(fs::read(&leaf).unwrap() == used);
 
     let outcome = done(&Request {
         reset: true,
@@ -94,7 +95,7 @@ fn a_disk_that_was_used_is_left_alone_and_reset_puts_it_back() {
         (outcome.counts.files_reset, outcome.counts.files_written),
         (1, 1)
     );
-    assert!(std::fs::read(&leaf).unwrap() == packed);
+    assert!(fs::read(&leaf).unwrap() == packed);
     // Only that disk was read.
     assert!(outcome.io.read <= packed.len() as u64);
     assert!(unread(&done(&request(&lab, LinkMode::Auto)).io));
@@ -106,10 +107,10 @@ fn a_used_disk_is_told_by_its_id_even_if_its_time_was_put_back() {
     done(&request(&lab, LinkMode::Hardlink));
     let leaf = lab.leaf("DC01");
     let modified = leaf.metadata().unwrap().modified().unwrap();
-    let other = std::fs::read(lab.leaf("SRV 02")).unwrap();
+    let other = fs::read(lab.leaf("SRV 02")).unwrap();
     assert_eq!(other.len() as u64, leaf.metadata().unwrap().len());
-    std::fs::write(&leaf, other).unwrap();
-    std::fs::File::options()
+    fs::write(&leaf, other).unwrap();
+    fs::File::options()
         .write(true)
         .open(&leaf)
         .unwrap()
@@ -156,7 +157,7 @@ fn a_new_pack_replaces_what_is_unchanged_and_leaves_what_it_no_longer_holds() {
     lab.write_manifest();
     let outcome = carry_out(&request(&lab, LinkMode::Auto)).unwrap();
     assert_eq!(outcome.counts.files_written, 1);
-    assert_eq!(std::fs::read(path.below(&lab.dest())).unwrap(), b"newer");
+    assert_eq!(fs::read(path.below(&lab.dest())).unwrap(), b"newer");
     let codes: Vec<_> = outcome
         .findings
         .iter()
@@ -186,8 +187,7 @@ fn a_lab_can_be_unpacked_in_another_way_over_itself() {
             outcome.findings
         );
         for (at, bytes) in &lab.files {
-            let found =
-                std::fs::read(RelPath::new(at.as_str()).unwrap().below(&lab.dest())).unwrap();
+            let found = fs::read(RelPath::new(at.as_str()).unwrap().below(&lab.dest())).unwrap();
             assert!(same_but_for_paths(bytes, &found), "{from} {to}: {at}");
         }
         assert!(
@@ -198,13 +198,31 @@ fn a_lab_can_be_unpacked_in_another_way_over_itself() {
 }
 
 #[test]
+fn a_receipt_that_somebody_changed_meanwhile_does_not_stand_any_more() {
+    let lab = Lab::of(DiskFormat::Vhdx);
+    carry_out(&request(&lab, LinkMode::Hardlink)).unwrap();
+    let dest = lab.dest();
+    let standing = || Memory::read(&dest).unwrap().receipt.unwrap();
+    let (before, (receipt, _)) = (standing(), receipt_of(&dest).unwrap().unwrap());
+    assert!(before.says(&receipt, &dest).unwrap());
+    let path = dest.join(RECEIPT_NAME);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes.push(b'\n');
+    fs::write(&path, &bytes).unwrap();
+    assert!(!before.says(&receipt, &dest).unwrap());
+    assert!(standing().says(&receipt, &dest).unwrap());
+    fs::remove_file(&path).unwrap();
+    assert!(!before.says(&receipt, &dest).unwrap());
+}
+
+#[test]
 fn a_run_interrupted_at_any_step_is_gone_on_with() {
     use seam::StepKind::{Link, Remove, Rename};
     let lab = Lab::of(DiskFormat::Vhdx);
     let (_, steps) = seam::record(&lab.dest(), || {
         carry_out(&request(&lab, LinkMode::Hardlink))
     });
-    let whole = receipt_of(&lab.dest()).unwrap().unwrap();
+    let (whole, _) = receipt_of(&lab.dest()).unwrap().unwrap();
     for (stop, (kind, _)) in steps.iter().enumerate() {
         // What changes a name each time; of the others, which are many and alike, some.
         if !matches!(kind, Link | Remove | Rename) && stop % 9 != 0 {
@@ -222,7 +240,7 @@ fn a_run_interrupted_at_any_step_is_gone_on_with() {
             "{kind:?} {stop}: {}",
             outcome.findings
         );
-        let receipt = receipt_of(&dest).unwrap().unwrap();
+        let (receipt, _) = receipt_of(&dest).unwrap().unwrap();
         assert_eq!(paths(&receipt), paths(&whole), "{kind:?} {stop}");
         // Whose a link with a temporary name is cannot be told; it is left for an hour.
         let temps = tree(&dest)
@@ -315,7 +333,7 @@ fn a_link_that_leads_elsewhere_now_is_not_touched() {
     let link = RelPath::new(lab.disk("DC01", "base"))
         .unwrap()
         .below(&lab.dest());
-    std::fs::remove_file(&link).unwrap();
+    fs::remove_file(&link).unwrap();
     std::os::unix::fs::symlink("/etc/hostname", &link).unwrap();
     let findings = super::refused(&Request {
         reset: true,
@@ -323,7 +341,7 @@ fn a_link_that_leads_elsewhere_now_is_not_touched() {
     });
     assert!(findings.contains("error[name-in-use]"), "{findings}");
     assert_eq!(
-        std::fs::read_link(&link).unwrap(),
+        fs::read_link(&link).unwrap(),
         PathBuf::from("/etc/hostname")
     );
 }
