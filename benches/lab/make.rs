@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! cargo run --release --example make_lab -- FOLDER [--vms 4] [--parent-mib 900] [--leaf-mib 124]
-//!     VMs that each have their own copy of one parent, as `Export-VM` leaves them
+//!          [--middle-mib 0]
+//!     VMs that each have their own copy of one parent, as `Export-VM` leaves them; with a child of
+//!     it between that and the leaf, which has the paths of its VM in it
 //! … -- FOLDER --chains 334
 //!     VMs that each have a chain of three small disks
 //! … -- FOLDER --files 100000
@@ -32,7 +34,7 @@ const MIB: u64 = 1 << 20;
 /// What is to be made.
 enum Shape {
     /// VMs on copies of one parent.
-    OneParent { vms: u64, parent: u64, leaf: u64 },
+    OneParent(OneParent),
     /// VMs with three disks each.
     Chains(u64),
     /// One VM with so many small files.
@@ -41,28 +43,44 @@ enum Shape {
     Sparse(u64),
 }
 
+/// VMs on copies of one parent, and the bytes that its disks hold.
+#[derive(Clone, Copy)]
+struct OneParent {
+    vms: u64,
+    parent: u64,
+    /// Nothing where there is no such disk.
+    middle: u64,
+    leaf: u64,
+}
+
 impl Shape {
     fn of_arguments(mut args: impl Iterator<Item = String>) -> Option<Self> {
-        let (mut vms, mut parent, mut leaf) = (4, 900 * MIB, 124 * MIB);
+        let mut lab = OneParent {
+            vms: 4,
+            parent: 900 * MIB,
+            middle: 0,
+            leaf: 124 * MIB,
+        };
         let mut other = None;
         while let Some(flag) = args.next() {
             let number: u64 = args.next()?.parse().ok()?;
             match flag.as_str() {
-                "--vms" => vms = number,
-                "--parent-mib" => parent = number * MIB,
-                "--leaf-mib" => leaf = number * MIB,
+                "--vms" => lab.vms = number,
+                "--parent-mib" => lab.parent = number * MIB,
+                "--middle-mib" => lab.middle = number * MIB,
+                "--leaf-mib" => lab.leaf = number * MIB,
                 "--chains" => other = Some(Self::Chains(number)),
                 "--files" => other = Some(Self::Files(number)),
                 "--sparse-tib" => other = Some(Self::Sparse(number << 40)),
                 _ => return None,
             }
         }
-        Some(other.unwrap_or(Self::OneParent { vms, parent, leaf }))
+        Some(other.unwrap_or(Self::OneParent(lab)))
     }
 
     fn make(&self, folder: &Path) -> Result<(), Box<dyn Error>> {
         match *self {
-            Self::OneParent { vms, parent, leaf } => one_parent(folder, vms, parent, leaf),
+            Self::OneParent(lab) => one_parent(folder, lab),
             Self::Chains(vms) => (1..=vms).try_for_each(|vm| chain_of_three(folder, vm)),
             Self::Files(files) => many_files(folder, files),
             Self::Sparse(len) => sparse(folder, len),
@@ -96,13 +114,18 @@ fn base(size: u64, number: u64, filled: u64) -> NewDisk {
 }
 
 fn child(size: u64, number: u64, filled: u64, of: u64, beside: &str) -> NewDisk {
+    child_in(number, size, number, filled, of, beside)
+}
+
+/// A child that was exported with the VM of this number.
+fn child_in(vm: u64, size: u64, number: u64, filled: u64, of: u64, beside: &str) -> NewDisk {
     let mut disk = NewDisk::new(DiskFormat::Vhdx, DiskKind::Differencing, size, id(number));
     disk.data = vec![(0, noise(number, filled))];
     disk.parent = Some(NewParent {
         id: id(of),
         paths: ParentPaths {
             relative: Some(format!(r".\{beside}")),
-            absolute: Some(format!(r"F:\Export\VM{number}\{beside}")),
+            absolute: Some(format!(r"F:\Export\VM{vm}\{beside}")),
             volume: None,
         },
         timestamp: 0,
@@ -123,23 +146,30 @@ fn vm(folder: &Path, number: u64) -> Result<PathBuf, Box<dyn Error>> {
     Ok(disks)
 }
 
-fn one_parent(folder: &Path, vms: u64, parent: u64, leaf: u64) -> Result<(), Box<dyn Error>> {
-    let size = parent.max(leaf) + 64 * MIB;
+/// The disk between parent and leaf.
+const MIDDLE: u64 = 1 << 32;
+
+fn one_parent(folder: &Path, lab: OneParent) -> Result<(), Box<dyn Error>> {
+    let size = lab.parent.max(lab.middle).max(lab.leaf) + 64 * MIB;
     let mut first = None;
-    for number in 1..=vms {
+    for number in 1..=lab.vms {
         let disks = vm(folder, number)?;
         let copy = disks.join("reference.vhdx");
         match &first {
             Some(first) => drop(fs::copy(first, &copy)?),
             None => {
-                write(&base(size, 0, parent), &copy)?;
+                write(&base(size, 0, lab.parent), &copy)?;
                 first = Some(copy);
             }
         }
-        write(
-            &child(size, number, leaf, 0, "reference.vhdx"),
-            &disks.join(format!("VM{number}.vhdx")),
-        )?;
+        let (mut of, mut beside) = (0, "reference.vhdx");
+        if lab.middle > 0 {
+            let middle = child_in(number, size, MIDDLE, lab.middle, of, beside);
+            (of, beside) = (MIDDLE, "middle.vhdx");
+            write(&middle, &disks.join(beside))?;
+        }
+        let leaf = child(size, number, lab.leaf, of, beside);
+        write(&leaf, &disks.join(format!("VM{number}.vhdx")))?;
     }
     Ok(())
 }
@@ -187,7 +217,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let folder = args.next().map(PathBuf::from);
     let (Some(folder), Some(shape)) = (folder, Shape::of_arguments(args)) else {
-        eprintln!("usage: make_lab FOLDER [--vms N] [--parent-mib N] [--leaf-mib N]");
+        eprintln!("usage: make_lab FOLDER [--vms N] [--parent-mib N] [--leaf-mib N] [--middle-mib N]");
         eprintln!("       make_lab FOLDER --chains N | --files N | --sparse-tib N");
         return Err("the arguments are not these".into());
     };
