@@ -217,7 +217,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let folder = args.next().map(PathBuf::from);
     let (Some(folder), Some(shape)) = (folder, Shape::of_arguments(args)) else {
-        eprintln!("usage: make_lab FOLDER [--vms N] [--parent-mib N] [--leaf-mib N] [--middle-mib N]");
+        eprintln!(
+            "usage: make_lab FOLDER [--vms N] [--parent-mib N] [--leaf-mib N] [--middle-mib N]"
+        );
         eprintln!("       make_lab FOLDER --chains N | --files N | --sparse-tib N");
         return Err("the arguments are not these".into());
     };

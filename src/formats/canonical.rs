@@ -1,14 +1,15 @@
 //! The identity of a disk, independent of where it was exported.
 
-use crate::base::{ByteRange, CanonicalId};
+use crate::base::{ByteRange, CanonicalId, ContentId, Patch, Write};
 
 /// The context under which canonical digests are made; it changes when a mask does.
-const SCHEME: &str = "labpack canonical disk digest v1";
+const SCHEME: &str = "labpack canonical disk digest v2";
 
 /// Which bytes of a disk a relocation may touch, and what they say that must count all the same.
 ///
-/// The canonical digest is BLAKE3 over the file with every masked byte as zero, and over
-/// `kept`. Two exports of one disk have the same, any other difference shows.
+/// The canonical digest is BLAKE3 over `kept`, and over BLAKE3 of the file with every masked byte as
+/// zero: that comes with the file's own digest for next to nothing. Two exports of one disk have the
+/// same, any other difference shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CanonicalForm {
     /// The masked bytes: sorted, apart from each other, none empty, inside the file.
@@ -27,23 +28,18 @@ impl CanonicalForm {
         }
     }
 
-    /// Starts the digest: feed it the file with masked bytes as zero, then [`Self::finish`].
+    /// Returns the change that blanks the masked bytes.
     #[must_use]
-    pub fn hasher(&self) -> blake3::Hasher {
-        let mut hasher = blake3::Hasher::new_derive_key(SCHEME);
-        hasher.update(
-            &u64::try_from(self.kept.len())
-                .unwrap_or(u64::MAX)
-                .to_le_bytes(),
-        );
-        hasher.update(&self.kept);
-        hasher
+    pub fn blanking(&self) -> Patch {
+        Patch::single(self.masks.iter().copied().map(Write::zeros).collect())
     }
 
-    /// Ends the digest.
+    /// Returns the canonical digest of a file that has this digest once it is blanked.
     #[must_use]
-    pub fn finish(hasher: &blake3::Hasher) -> CanonicalId {
-        CanonicalId::from(hasher.finalize())
+    pub fn id(&self, blanked: ContentId) -> CanonicalId {
+        let mut hasher = blake3::Hasher::new_derive_key(SCHEME);
+        hasher.update(blanked.as_bytes()).update(&self.kept);
+        hasher.finalize().into()
     }
 
     /// Sets the masked bytes of `chunk`, which lies at `offset` of the file, to zero.
@@ -80,14 +76,17 @@ impl CanonicalForm {
 mod tests {
     use super::*;
 
-    fn digest(form: &CanonicalForm, bytes: &[u8], chunk: usize) -> CanonicalId {
-        let mut hasher = form.hasher();
-        for (i, part) in bytes.chunks(chunk).enumerate() {
-            let mut part = part.to_vec();
-            form.mask((i * chunk) as u64, &mut part);
-            hasher.update(&part);
+    fn digest(form: &CanonicalForm, bytes: &[u8]) -> CanonicalId {
+        let mut blanked = bytes.to_vec();
+        form.blanking().apply(0, &mut blanked);
+        for chunk in [1, 2, 5, 16, 39] {
+            let mut pieced = bytes.to_vec();
+            for (i, part) in pieced.chunks_mut(chunk).enumerate() {
+                form.mask((i * chunk) as u64, part);
+            }
+            assert_eq!(pieced, blanked, "in chunks of {chunk}");
         }
-        CanonicalForm::finish(&hasher)
+        form.id(blake3::hash(&blanked).into())
     }
 
     #[test]
@@ -101,15 +100,12 @@ mod tests {
             kept: vec![1],
         };
         let bytes: Vec<u8> = (1..40).collect();
-        let plain = digest(&form, &bytes, 39);
-        for chunk in [1, 2, 5, 16] {
-            assert_eq!(digest(&form, &bytes, chunk), plain, "in chunks of {chunk}");
-        }
+        let plain = digest(&form, &bytes);
         for i in 0..bytes.len() {
             let mut other = bytes.clone();
             other[i] ^= 0x80;
             assert_eq!(
-                digest(&form, &other, 7) == plain,
+                digest(&form, &other) == plain,
                 (3..7).contains(&i) || i == 20,
                 "byte {i}"
             );
@@ -120,8 +116,7 @@ mod tests {
                     kept: vec![2],
                     ..form.clone()
                 },
-                &bytes,
-                7
+                &bytes
             ),
             plain
         );

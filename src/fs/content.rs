@@ -1,7 +1,8 @@
-//! The digest of a file's bytes: of one file, or of several that are most likely alike.
+//! Files read once, start to end: their digests, and everything else that is asked of their bytes.
 //!
 //! BLAKE3 hashes a tree. A file is cut into segments, and each core that has nothing else to do
-//! takes the next one, reads it and hashes it.
+//! takes the next one, reads it and hashes it. What a file would be after a change is hashed where
+//! it differs ([`Form`]); sinks get the bytes in order ([`InOrder`]).
 //!
 //! Files that are most likely alike are read abreast: a segment of the first is hashed, the same
 //! segment of the others is compared with it. To compare costs a fraction of hashing, and tells
@@ -10,149 +11,219 @@
 use std::ops::Range;
 
 use super::{
-    FsError, Sink, SourceFile, TempFile,
-    in_order::InOrder,
+    FsError, Sink, SourceFile,
+    form::Form,
+    in_order::{InOrder, Turn},
+    sinks::pieces,
     spare,
-    stream::pieces,
     tree::{SEGMENT, Subtree, Tree, subtree},
 };
-use crate::base::{ContentId, Run};
+use crate::base::{ContentId, Patch, Run};
 
 /// Between windows a file looks for cores with nothing else to do; holes are known, and digests
 /// of segments held, of one window at a time.
 const WINDOW: u64 = 64 << 20;
 
-/// Reads a file once, start to end, and returns the digest of its bytes.
+/// A segment that is a hole. Takes no room in the program, and next to none in memory.
+static HOLE: [u8; SEGMENT as usize] = [0; SEGMENT as usize];
+
+/// A file that is to be read, and what is asked of it beside the digest of its bytes.
 ///
-/// Holes are found by asking the file system and are not read. Counts `read` and `skipped` in
-/// `run.meter`, tells the progress, and asks between segments whether to go on. Afterwards the
+/// Holes are found by asking the file system and are not read. To read counts `read` and `skipped`
+/// in the meter, tells the progress, and asks between segments whether to go on. Afterwards the
 /// file is what it was when it was opened, or the answer is an error.
+#[must_use]
+pub struct Subject<'a> {
+    source: &'a SourceFile,
+    forms: Vec<&'a Patch>,
+    sinks: Vec<&'a mut dyn Sink>,
+}
+
+/// What reading a file told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digests {
+    /// BLAKE3 of its bytes.
+    pub content: ContentId,
+    /// BLAKE3 of the bytes that it would have after each change that was asked for.
+    pub forms: Vec<ContentId>,
+}
+
+impl<'a> Subject<'a> {
+    /// Asks for the digest of the file's bytes.
+    pub const fn of(source: &'a SourceFile) -> Self {
+        Self {
+            source,
+            forms: Vec::new(),
+            sinks: Vec::new(),
+        }
+    }
+
+    /// Asks for the digest that the file would have after `patch`, its new length included.
+    pub fn form(mut self, patch: &'a Patch) -> Self {
+        self.forms.push(patch);
+        self
+    }
+
+    /// Hands the bytes on to `sink`.
+    ///
+    /// A sink may not wait for other work that cores share: the thread that hands a segment on
+    /// would take up a later one meanwhile, and that waits for its turn.
+    pub fn into_sink(mut self, sink: &'a mut dyn Sink) -> Self {
+        self.sinks.push(sink);
+        self
+    }
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// [`FsError::Changed`] where the file changed meanwhile; what reading it or a sink meets.
+    pub fn read(self, run: &Run<'_>) -> Result<Digests, FsError> {
+        let told = read_abreast(vec![self], run)?;
+        Ok(told.into_iter().next().expect("one for each"))
+    }
+
+    fn len(&self) -> u64 {
+        self.source.opened().len
+    }
+}
+
+/// Reads a file once, and returns the digest of its bytes.
 ///
 /// # Errors
-/// [`FsError::Changed`] where the file changed meanwhile; what reading it meets.
+/// As [`Subject::read`].
 pub fn content_id(source: &SourceFile, run: &Run<'_>) -> Result<ContentId, FsError> {
-    content_ids(source, &[], None, run).map(|(id, _)| id)
+    Ok(Subject::of(source).read(run)?.content)
 }
 
-/// As [`content_id`], of several files together that are most likely alike: returns the digest of
-/// the first, and of each of the others. The bytes of the first go into `copy` as well.
+/// Reads files together that are most likely alike, and returns what each of them told.
 ///
 /// # Errors
-/// As [`content_id`], and what keeps `copy` from taking the bytes.
-pub fn content_ids(
-    first: &SourceFile,
-    others: &[SourceFile],
-    copy: Option<&mut TempFile>,
-    run: &Run<'_>,
-) -> Result<(ContentId, Vec<ContentId>), FsError> {
-    let copy = copy.map(|copy| copy as &mut dyn Sink);
-    read_abreast(first, others, copy, run)
-}
-
-/// `copy` does not ask [`spare`] for help: the thread that hands on a segment would, while it
-/// waits for others, take up a later one, and that waits for its turn.
-fn read_abreast(
-    first: &SourceFile,
-    others: &[SourceFile],
-    copy: Option<&mut dyn Sink>,
-    run: &Run<'_>,
-) -> Result<(ContentId, Vec<ContentId>), FsError> {
-    let len = first.opened().len;
-    let is_as_long = |other: &&SourceFile| other.opened().len == len;
+/// As [`Subject::read`].
+pub fn read_abreast(subjects: Vec<Subject<'_>>, run: &Run<'_>) -> Result<Vec<Digests>, FsError> {
+    let mut subjects = subjects.into_iter();
+    let Some(first) = subjects.next() else {
+        return Ok(Vec::new());
+    };
+    let len = first.len();
+    let (alike, others): (Vec<_>, Vec<_>) =
+        (1..).zip(subjects).partition(|(_, it)| it.len() == len);
+    let (places, alike): (Vec<usize>, Vec<_>) = alike.into_iter().unzip();
     let mut abreast = Abreast {
         len,
         first: Strand::of(first),
-        others: others.iter().filter(is_as_long).map(Strand::of).collect(),
-        copy: copy.map(InOrder::new),
+        others: alike.into_iter().map(Strand::of).collect(),
         run,
     };
-    spare::streaming(len, || abreast.run())?;
-
-    let id = abreast.first.finish()?;
-    let mut alike = abreast.others.into_iter();
-    let ids = others.iter().map(|other| {
-        let abreast = is_as_long(&other).then(|| alike.next()).flatten();
-        abreast.map_or_else(|| content_id(other, run), Strand::finish)
-    });
-    Ok((id, ids.collect::<Result<_, _>>()?))
+    abreast.read()?;
+    let Abreast {
+        first,
+        others: alike,
+        ..
+    } = abreast;
+    let mut told = vec![(0, first.finish(run)?)];
+    for (place, strand) in places.into_iter().zip(alike) {
+        told.push((place, strand.finish(run)?));
+    }
+    for (place, subject) in others {
+        told.push((place, subject.read(run)?));
+    }
+    told.sort_unstable_by_key(|(place, _)| *place);
+    Ok(told.into_iter().map(|(_, digests)| digests).collect())
 }
 
 /// Files of one length that are read together.
-struct Abreast<'a, 'c> {
+struct Abreast<'a, 'r> {
     len: u64,
     first: Strand<'a>,
     others: Vec<Strand<'a>>,
-    copy: Option<InOrder<'c>>,
-    run: &'a Run<'a>,
+    run: &'r Run<'r>,
 }
 
-/// What a thread reads into: of the first file, and of another.
+/// What a thread reads into: of the first file, of another, and what a form has of either.
 #[derive(Default)]
 struct Buffers {
     first: Vec<u8>,
     other: Vec<u8>,
+    form: Vec<u8>,
 }
 
 impl<'a> Abreast<'a, '_> {
-    fn run(&mut self) -> Result<(), FsError> {
-        let mut buffers = Vec::new();
-        for (start, len) in pieces(0, self.len, WINDOW) {
-            self.window(start..start + len, &mut buffers)?;
-        }
-        Ok(())
+    fn read(&mut self) -> Result<(), FsError> {
+        spare::streaming(self.len, || {
+            let mut buffers = Vec::new();
+            let mut windows = pieces(0, self.len, WINDOW);
+            windows.try_for_each(|(start, len)| self.window(start..start + len, &mut buffers))
+        })
     }
 
-    fn strands(&mut self) -> impl Iterator<Item = &mut Strand<'a>> {
+    fn strands(&self) -> impl Iterator<Item = &Strand<'a>> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    fn strands_mut(&mut self) -> impl Iterator<Item = &mut Strand<'a>> {
         std::iter::once(&mut self.first).chain(&mut self.others)
     }
 
     fn window(&mut self, at: Range<u64>, buffers: &mut Vec<Buffers>) -> Result<(), FsError> {
-        for strand in self.strands() {
+        for strand in self.strands_mut() {
             strand.look(&at)?;
         }
-        let files = 1 + self.others.len();
+        let width = self.strands().map(Strand::width).sum();
         let segments = || pieces(at.start, at.end, SEGMENT);
-        let mut digests = vec![Subtree::default(); segments().count() * files];
-        let jobs = segments().zip(digests.chunks_exact_mut(files));
+        let mut digests = vec![Subtree::default(); segments().count() * width];
+        let jobs = segments().zip(digests.chunks_exact_mut(width));
         spare::share(self.len, jobs, buffers, |buffers, ((at, len), digests)| {
-            self.segment(at..at + len, digests, buffers)
+            self.segment(&(at..at + len), digests, buffers)
         })?;
-        for digests in digests.chunks_exact(files) {
-            for (strand, &digest) in self.strands().zip(digests) {
-                strand.tree.push(digest);
+        for ((at, _), digests) in segments().zip(digests.chunks_exact(width)) {
+            let mut digests = digests.iter().copied();
+            for strand in self.strands_mut() {
+                strand.push(at, &mut digests);
             }
         }
         Ok(())
     }
 
-    /// Reads a segment of every file, and makes the digest of each.
+    /// Reads a segment of every file, and makes the digests of each.
     fn segment(
         &self,
-        at: Range<u64>,
+        at: &Range<u64>,
         digests: &mut [Subtree],
         buffers: &mut Buffers,
     ) -> Result<(), FsError> {
-        let turn = self.copy.as_ref().map(|copy| copy.expect(&at));
-        let Some((digest, digests)) = digests.split_first_mut() else {
-            return Ok(());
-        };
-        let bytes = self.first.read(&at, &mut buffers.first, self.run)?;
-        *digest = subtree(at.start, bytes, self.len);
-        for (other, theirs) in self.others.iter().zip(digests) {
-            let others = other.read(&at, &mut buffers.other, self.run)?;
+        // Said at once: should one file fail, nobody waits for this segment of any other.
+        let turns: Vec<Vec<_>> = self.strands().map(|strand| strand.expect(at)).collect();
+        let mut turns = turns.into_iter();
+        let mut digests = digests.iter_mut();
+        let Buffers { first, other, form } = buffers;
+
+        let bytes = self.first.read(at, first, self.run)?;
+        let digest = subtree(at.start, bytes, self.len);
+        let segment = Segment { at, bytes, digest };
+        let theirs = turns.next().unwrap_or_default();
+        self.first.take(&segment, theirs, &mut digests, form)?;
+        for strand in &self.others {
+            let bytes = strand.read(at, other, self.run)?;
             // Two holes are the very same zeros.
-            let same = std::ptr::eq(bytes, others) || bytes == others;
-            *theirs = if same {
-                *digest
+            let same = std::ptr::eq(segment.bytes, bytes) || segment.bytes == bytes;
+            let digest = if same {
+                segment.digest
             } else {
-                subtree(at.start, others, self.len)
+                subtree(at.start, bytes, self.len)
             };
-        }
-        if let Some(turn) = turn {
-            turn.take(|copy| self.first.hand_on(&at, bytes, copy))?;
+            let segment = Segment { at, bytes, digest };
+            let theirs = turns.next().unwrap_or_default();
+            strand.take(&segment, theirs, &mut digests, form)?;
         }
         Ok(())
     }
+}
+
+/// A segment that was read.
+struct Segment<'b> {
+    at: &'b Range<u64>,
+    bytes: &'b [u8],
+    digest: Subtree,
 }
 
 /// One of the files.
@@ -163,15 +234,60 @@ struct Strand<'a> {
     /// The stretches of data in the window.
     data: Vec<Range<u64>>,
     tree: Tree,
+    forms: Vec<Form<'a>>,
+    sinks: Vec<InOrder<'a>>,
 }
 
 impl<'a> Strand<'a> {
-    fn of(source: &'a SourceFile) -> Self {
+    fn of(subject: Subject<'a>) -> Self {
+        let (source, len) = (subject.source, subject.len());
+        let forms = subject.forms.into_iter();
         Self {
             source,
             next_data: 0..0,
             data: Vec::new(),
             tree: Tree::default(),
+            forms: forms.map(|patch| Form::new(patch, len)).collect(),
+            sinks: subject.sinks.into_iter().map(InOrder::new).collect(),
+        }
+    }
+
+    /// How many digests there are of a segment.
+    const fn width(&self) -> usize {
+        1 + self.forms.len()
+    }
+
+    /// Says to every sink that a segment is at work.
+    fn expect(&self, segment: &Range<u64>) -> Vec<Turn<'_, 'a>> {
+        self.sinks.iter().map(|sink| sink.expect(segment)).collect()
+    }
+
+    /// Makes the digests of a segment that was read, and hands it on to every sink.
+    fn take<'d>(
+        &self,
+        segment: &Segment<'_>,
+        turns: Vec<Turn<'_, 'a>>,
+        digests: &mut impl Iterator<Item = &'d mut Subtree>,
+        scratch: &mut Vec<u8>,
+    ) -> Result<(), FsError> {
+        let &Segment { at, bytes, digest } = segment;
+        let forms = self.forms.iter();
+        let forms = forms.map(|form| form.segment(at, bytes, digest, scratch));
+        for (made, place) in std::iter::once(digest).chain(forms).zip(digests) {
+            *place = made;
+        }
+        for turn in turns {
+            turn.take(|sink| self.hand_on(at, bytes, sink))?;
+        }
+        Ok(())
+    }
+
+    /// Takes the digests of the segment that begins at `at`.
+    fn push(&mut self, at: u64, digests: &mut impl Iterator<Item = Subtree>) {
+        let Some(own) = digests.next() else { return };
+        self.tree.push(own);
+        for (form, digest) in self.forms.iter_mut().zip(digests) {
+            form.push(at, digest);
         }
     }
 
@@ -224,7 +340,7 @@ impl<'a> Strand<'a> {
         if !self.stretches(segment).any(|(_, is_data)| is_data) {
             run.meter.add_skipped(len);
             run.progress.advance(len);
-            return Ok(spare::zeros_of(len));
+            return Ok(&HOLE[..len as usize]);
         }
         // A segment is no longer than memory.
         buffer.resize(len as usize, 0);
@@ -261,9 +377,13 @@ impl<'a> Strand<'a> {
         Ok(())
     }
 
-    fn finish(self) -> Result<ContentId, FsError> {
+    fn finish(self, run: &Run<'_>) -> Result<Digests, FsError> {
         self.source.check_unchanged()?;
-        Ok(self.tree.root())
+        let forms = self.forms.into_iter().map(|form| form.finish(run));
+        Ok(Digests {
+            content: self.tree.root(),
+            forms: forms.collect::<Result<_, _>>()?,
+        })
     }
 }
 
@@ -274,308 +394,4 @@ fn within(segment: &Range<u64>, stretch: &Range<u64>) -> Range<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        fs, io,
-        path::{Path, PathBuf},
-        sync::Arc,
-    };
-
-    use proptest::{collection::vec, prelude::*};
-
-    use super::*;
-    use crate::{
-        base::{IoMeter, Silent},
-        fs::{seam, sinks::ZEROS},
-    };
-
-    /// Bytes that do not repeat, with a stretch of zeros that may become a hole.
-    fn bytes(len: usize, blank: Range<usize>) -> Vec<u8> {
-        let mut bytes = vec![0; len];
-        blake3::Hasher::new().finalize_xof().fill(&mut bytes);
-        let end = blank.end.min(len);
-        bytes[blank.start.min(end)..end].fill(0);
-        bytes
-    }
-
-    /// Writes a file; of its zeros each block of 64 KiB becomes a hole, where `holes` is set.
-    fn write(path: &Path, bytes: &[u8], holes: bool) {
-        use io::{Seek as _, Write as _};
-        let mut file = fs::File::create(path).unwrap();
-        file.set_len(bytes.len() as u64).unwrap();
-        let blocks = bytes.chunks(ZEROS.len());
-        for (at, block) in (0_u64..).step_by(ZEROS.len()).zip(blocks) {
-            if !holes || *block != ZEROS[..block.len()] {
-                file.seek(io::SeekFrom::Start(at)).unwrap();
-                file.write_all(block).unwrap();
-            }
-        }
-    }
-
-    /// Streams files abreast; returns their digests, and how many bytes were read or skipped.
-    fn streamed(paths: &[PathBuf]) -> (Result<Vec<ContentId>, FsError>, u64) {
-        let meter = Arc::new(IoMeter::default());
-        let open = |path| SourceFile::open(path, &meter).unwrap();
-        let first = open(&paths[0]);
-        let others: Vec<_> = paths[1..].iter().map(|path| open(path)).collect();
-        let run = Run {
-            progress: &Silent,
-            meter: &meter,
-        };
-        let ids = content_ids(&first, &others, None, &run);
-        let ids = ids.map(|(id, ids)| [vec![id], ids].concat());
-        (ids, meter.totals().read + meter.totals().skipped)
-    }
-
-    fn check(files: &[(Vec<u8>, bool)]) {
-        let folder = tempfile::tempdir().unwrap();
-        let mut paths = Vec::new();
-        for (nth, (bytes, holes)) in files.iter().enumerate() {
-            paths.push(folder.path().join(nth.to_string()));
-            write(&paths[nth], bytes, *holes);
-        }
-        let (ids, seen) = streamed(&paths);
-        let alone = files.iter().map(|(bytes, _)| blake3::hash(bytes).into());
-        assert_eq!(ids.unwrap(), alone.collect::<Vec<ContentId>>());
-        let all: usize = files.iter().map(|(bytes, _)| bytes.len()).sum();
-        assert_eq!(seen, all as u64, "each byte once");
-    }
-
-    #[test]
-    fn long_files_that_differ_late_early_or_not_at_all_have_their_own_digests() {
-        // Long enough for helpers.
-        let whole = bytes(10 << 20, 3 << 20..5 << 20);
-        let differing = |at: usize| {
-            let mut other = whole.clone();
-            other[at] ^= 1;
-            other
-        };
-        check(&[
-            (whole.clone(), true),
-            (whole.clone(), false),
-            (differing(0), true),
-            (differing(4 << 20), true),
-            (differing(7_654_321), false),
-            (differing((10 << 20) - 1), true),
-            (whole.clone(), true),
-        ]);
-    }
-
-    #[test]
-    fn windows_and_their_bounds_and_long_holes_leave_the_digest_as_it_is() {
-        for len in [WINDOW - 1, WINDOW, WINDOW + 1, 2 * WINDOW + SEGMENT + 1025] {
-            let mut whole = vec![0; len as usize];
-            let marks = [
-                1,
-                SEGMENT - 1,
-                SEGMENT,
-                40 << 20,
-                WINDOW - 1,
-                WINDOW,
-                len - 1,
-            ];
-            for (mark, at) in (1..).zip(marks) {
-                if let Some(byte) = whole.get_mut(at as usize) {
-                    *byte = mark;
-                }
-            }
-            let mut other = whole.clone();
-            other[(len - 1) as usize] ^= 1;
-            check(&[(whole, true), (other, true)]);
-        }
-    }
-
-    #[test]
-    fn a_file_of_another_length_has_its_own_digest() {
-        let whole = bytes(3 * SEGMENT as usize, 0..0);
-        // Of a file that is one segment, that segment is the root.
-        let lens = [SEGMENT, 2 * SEGMENT, 3 * SEGMENT, 1, 0].map(|len| len as usize);
-        for first in lens {
-            let files = lens.map(|len| (whole[..len].to_vec(), false));
-            check(&[&[(whole[..first].to_vec(), false)], &files[..]].concat());
-        }
-    }
-
-    /// Keeps what is handed on, up to where it refuses.
-    struct Copy {
-        bytes: Vec<u8>,
-        holes: u64,
-        refuse_at: usize,
-    }
-
-    impl Copy {
-        fn up_to(refuse_at: usize) -> Self {
-            Self {
-                bytes: Vec::new(),
-                holes: 0,
-                refuse_at,
-            }
-        }
-    }
-
-    impl Sink for Copy {
-        fn data(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-            assert_eq!(offset, self.bytes.len() as u64, "in order, without gaps");
-            self.bytes.extend_from_slice(bytes);
-            if self.bytes.len() > self.refuse_at {
-                return Err(io::Error::other("no more"));
-            }
-            Ok(())
-        }
-
-        fn hole(&mut self, offset: u64, len: u64) -> io::Result<()> {
-            self.holes += len;
-            self.data(offset, &vec![0; len as usize])
-        }
-    }
-
-    fn copied(path: &Path, copy: &mut Copy) -> Result<ContentId, FsError> {
-        let meter = Arc::new(IoMeter::default());
-        let run = Run {
-            progress: &Silent,
-            meter: &meter,
-        };
-        let source = SourceFile::open(path, &meter)?;
-        read_abreast(&source, &[], Some(copy), &run).map(|(id, _)| id)
-    }
-
-    /// A file that is long enough for helpers, with a hole that begins within a segment.
-    fn long_file(folder: &Path) -> (PathBuf, Vec<u8>) {
-        let (path, whole) = (folder.join("long"), bytes(20 << 20, 2_000_000..9_000_000));
-        write(&path, &whole, true);
-        (path, whole)
-    }
-
-    #[test]
-    fn a_copy_gets_the_bytes_in_order_and_holes_as_holes() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, whole) = long_file(folder.path());
-        let mut copy = Copy::up_to(usize::MAX);
-        let id = copied(&path, &mut copy).unwrap();
-        assert!(copy.bytes == whole);
-        assert_eq!(id, blake3::hash(&whole).into());
-        if cfg!(target_os = "linux") {
-            assert!(copy.holes > 6_000_000, "{}", copy.holes);
-        }
-    }
-
-    #[test]
-    fn a_copy_that_refuses_ends_the_work_and_gets_no_more() {
-        let folder = tempfile::tempdir().unwrap();
-        let (path, whole) = long_file(folder.path());
-        for refuse_at in [0, 1 << 20, 10 << 20, whole.len() - 1] {
-            let mut copy = Copy::up_to(refuse_at);
-            let error = copied(&path, &mut copy).unwrap_err();
-            assert!(error.to_string().contains("copy or hash"), "{error}");
-            assert!(copy.bytes == whole[..copy.bytes.len()]);
-            assert!(copy.bytes.len() <= refuse_at + SEGMENT as usize);
-        }
-    }
-
-    #[test]
-    fn a_segment_that_cannot_be_read_ends_the_work_and_no_thread_waits_for_it() {
-        use std::sync::atomic::{AtomicUsize, Ordering};
-        let folder = tempfile::tempdir().unwrap();
-        let (path, whole) = long_file(folder.path());
-        for bad in [0, 1, 7, 20] {
-            let (watched, reads) = (path.clone(), AtomicUsize::new(0));
-            let guard = seam::install_on_reads(move |step| {
-                match step.path == watched && reads.fetch_add(1, Ordering::SeqCst) == bad {
-                    true => Err(io::Error::other("a bad sector")),
-                    false => Ok(()),
-                }
-            });
-            let mut copy = Copy::up_to(usize::MAX);
-            let error = copied(&path, &mut copy).unwrap_err();
-            drop(guard);
-            assert!(error.to_string().contains("cannot read"), "{error}");
-            assert!(copy.bytes == whole[..copy.bytes.len()] && copy.bytes.len() < whole.len());
-        }
-    }
-
-    fn two_alike(folder: &Path) -> [PathBuf; 2] {
-        let paths = ["a", "b"].map(|name| folder.join(name));
-        for path in &paths {
-            write(path, &bytes(300_000, 0..0), false);
-        }
-        paths
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_read_is_named_though_another_is_streamed() {
-        let folder = tempfile::tempdir().unwrap();
-        let paths = two_alike(folder.path());
-        let watched = paths[1].clone();
-        let guard = seam::install_on_reads(move |step| match step.path == watched {
-            true => Err(io::Error::other("a bad sector")),
-            false => Ok(()),
-        });
-        let error = streamed(&paths).0.unwrap_err().to_string();
-        drop(guard);
-        assert!(error.contains("cannot read"), "{error}");
-        assert!(error.contains(&*paths[1].to_string_lossy()), "{error}");
-    }
-
-    /// Windows keeps writers out.
-    #[cfg(unix)]
-    #[test]
-    fn a_file_that_grows_while_it_is_compared_is_an_error() {
-        let folder = tempfile::tempdir().unwrap();
-        let paths = two_alike(folder.path());
-        let watched = paths[1].clone();
-        let guard = seam::install_on_reads(move |step| {
-            if step.path == watched {
-                let file = fs::OpenOptions::new().append(true).open(step.path);
-                io::Write::write_all(&mut file?, b"more")?;
-            }
-            Ok(())
-        });
-        let error = streamed(&paths).0.unwrap_err();
-        drop(guard);
-        let told = matches!(&error, FsError::Changed { path, .. } if *path == paths[1]);
-        assert!(told, "{error}");
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(40))]
-        #[test]
-        fn each_file_has_the_digest_that_it_has_alone_and_each_byte_is_read_once(
-            len in 1..700_000_usize,
-            blank in (0..600_000_usize, 0..400_000_usize),
-            others in vec(
-                (vec((0..700_000_usize, 0..9_usize), 0..3), -2..3_isize, any::<bool>()),
-                0..4,
-            ),
-            holes in any::<bool>(),
-        ) {
-            let whole = bytes(len, blank.0..blank.0 + blank.1);
-            let mut files = vec![(whole.clone(), holes)];
-            for (changes, longer, holes) in others {
-                let mut other = whole.clone();
-                // Now and then of another length.
-                other.resize(len.saturating_add_signed(longer / 2), 7);
-                for (at, count) in changes {
-                    other.iter_mut().skip(at).take(count).for_each(|byte| *byte ^= 0x55);
-                }
-                files.push((other, holes));
-            }
-            check(&files);
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(12))]
-        #[test]
-        fn a_byte_that_differs_anywhere_changes_the_digest_of_that_file_alone(
-            len in 8_500_000..12_500_000_usize,
-            at in any::<proptest::sample::Index>(),
-            blank in (0..8_000_000_usize, 0..4_000_000_usize),
-            holes in any::<bool>(),
-        ) {
-            let whole = bytes(len, blank.0..blank.0 + blank.1);
-            let mut other = whole.clone();
-            other[at.index(len)] ^= 0x10;
-            check(&[(whole.clone(), holes), (other, holes), (whole, !holes)]);
-        }
-    }
-}
+mod tests;

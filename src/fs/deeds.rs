@@ -11,8 +11,7 @@ use std::{
 use super::{
     Existing, Finish, FsError, Sink, TempFile,
     seam::{StepKind, step, step_from},
-    sinks::{ZEROS, zeros},
-    stream::pieces,
+    sinks::{ZEROS, pieces, zeros},
     system,
     temp::check_patch,
 };

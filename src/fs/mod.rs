@@ -3,11 +3,12 @@
 //! Everything that touches the disk is here, so that it can be counted, interrupted and made to
 //! fail by a test; what a disk *means* is left to others.
 //!
-//! * Reading: [`SourceFile`] holds a file open and notices when it changes; [`content_id`] reads it
-//!   once for its digest, [`content_ids`] several abreast that are most likely one. [`stream`] reads
-//!   it once into every [`Sink`]: [`ContentHasher`], [`PatchedHasher`], [`CanonicalHasher`],
-//!   [`MaskCapture`], and [`TempFile`], which is how a file is copied. Headers and tables, which are
-//!   asked for in many small pieces, are read through [`ReadAhead`].
+//! * Reading: [`SourceFile`] holds a file open and notices when it changes. A [`Subject`] is a file
+//!   that is read once, start to end, for its [`Digests`]: that of its bytes, and of what changes
+//!   would make of them. On the way the bytes go into every [`Sink`]: [`MaskCapture`], and
+//!   [`TempFile`], which is how a file is copied. Several that are most likely one are
+//!   [read abreast](read_abreast). Headers and tables, which are asked for in many small pieces, are
+//!   read through [`ReadAhead`].
 //! * Writing: [`TempFile`] stands under a temporary name until it is whole, flushed and renamed;
 //!   [`patch_in_place`] changes a file in stages. Small deeds are functions: [`rename_new`],
 //!   [`remove_file`], [`create_dir_all`], [`hard_link`] …; [`LineLog`] takes down what is done.
@@ -30,6 +31,7 @@ mod content;
 mod deeds;
 mod error;
 mod fence;
+mod form;
 mod in_order;
 mod links;
 mod lock;
@@ -42,7 +44,6 @@ mod sinks;
 mod source;
 mod spare;
 mod stamp;
-mod stream;
 #[cfg(not(target_os = "linux"))]
 #[path = "no_syncfs.rs"]
 mod syncfs;
@@ -69,7 +70,7 @@ use windows as system;
 mod tests;
 
 pub use append::LineLog;
-pub use content::{content_id, content_ids};
+pub use content::{Digests, Subject, content_id, read_abreast};
 pub use deeds::{
     create_dir_all, create_dir_all_unlisted, patch_in_place, remove_empty_folder, remove_file,
     rename_new, rename_over, rename_over_unlisted, set_folder_time, set_times_and_attributes,
@@ -82,10 +83,9 @@ pub use lock::FolderLock;
 pub use look::{Entry, absolute, bytes_to_copy, check_writable, look, other_streams, stamp};
 pub use memory::return_large_allocations;
 pub use read_ahead::ReadAhead;
-pub use sinks::{CanonicalHasher, ContentHasher, MaskCapture, PatchedHasher};
+pub use sinks::{MaskCapture, Sink};
 pub use source::{SourceFile, bounded_digest, open_bounded, read_bounded};
 pub use stamp::{FileKey, Stamp};
-pub use stream::{Sink, stream};
 pub use temp::{Existing, Finish, TempFile, is_temp_name, remove_stale_temps};
 pub use vm_access::{grant_vm_access, vm_access_command};
 pub use volume::{Volume, volume};

@@ -1,15 +1,24 @@
-//! What is made of a file's bytes while they stream by: digests, and the bytes under a mask.
+//! What takes a file's bytes while it is read: a copy, or what keeps the bytes under a mask.
 
 use std::io;
 
-use super::{
-    spare,
-    stream::{Sink, pieces},
-};
-use crate::{
-    base::{CanonicalId, ContentId, Patch, is_blank},
-    formats::CanonicalForm,
-};
+use crate::{base::is_blank, formats::CanonicalForm};
+
+/// Takes a file's bytes as they stream by, in order, without gaps. A sink may be asked in another
+/// thread than the one that streams the file.
+pub trait Sink: Send {
+    /// Takes the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// Whatever keeps the sink from taking them.
+    fn data(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Takes `len` zero bytes that are a hole in the source.
+    ///
+    /// # Errors
+    /// As [`Sink::data`].
+    fn hole(&mut self, offset: u64, len: u64) -> io::Result<()>;
+}
 
 const ZEROS_LEN: u64 = 64 << 10;
 /// Zeros to stand for holes.
@@ -23,164 +32,16 @@ pub(super) fn zeros(len: u64) -> &'static [u8] {
         .unwrap_or(&ZEROS)
 }
 
-/// BLAKE3 of the bytes.
-#[derive(Debug, Default)]
-pub struct ContentHasher(blake3::Hasher);
-
-impl ContentHasher {
-    /// Begins with no bytes.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The digest of what streamed by.
-    #[must_use]
-    pub fn finish(self) -> ContentId {
-        self.0.finalize().into()
-    }
-}
-
-impl Sink for ContentHasher {
-    fn data(&mut self, _: u64, bytes: &[u8]) -> io::Result<()> {
-        spare::update(&mut self.0, bytes);
-        Ok(())
-    }
-
-    fn hole(&mut self, _: u64, len: u64) -> io::Result<()> {
-        spare::update_zeros(&mut self.0, len);
-        Ok(())
-    }
-}
-
-/// BLAKE3 of the bytes as they are once a patch is carried out, its new length included.
-#[derive(Debug)]
-pub struct PatchedHasher<'a> {
-    patch: &'a Patch,
-    /// The file's length afterwards.
-    len: u64,
-    /// Up to where the digest is.
-    at: u64,
-    hasher: blake3::Hasher,
-    scratch: Vec<u8>,
-}
-
-impl<'a> PatchedHasher<'a> {
-    /// Begins the digest of a source of `source_len` bytes under `patch`.
-    #[must_use]
-    pub fn new(patch: &'a Patch, source_len: u64) -> Self {
-        Self {
-            patch,
-            len: patch.len_after(source_len),
-            at: 0,
-            hasher: blake3::Hasher::new(),
-            scratch: Vec::new(),
-        }
-    }
-
-    /// The digest of the patched bytes; beyond what streamed by the file is zero, or the patch's.
-    #[must_use]
-    pub fn finish(mut self) -> ContentId {
-        self.blank(self.at, self.len);
-        self.hasher.finalize().into()
-    }
-
-    /// Tells whether the patch changes a byte of `start..end`.
-    fn touches(&self, start: u64, end: u64) -> bool {
-        self.patch
-            .writes()
-            .any(|write| write.offset < end && start < write.offset.saturating_add(write.len()))
-    }
-
-    fn patched(&mut self, offset: u64, bytes: &[u8]) {
-        let end = offset.saturating_add(bytes.len() as u64);
-        if !self.touches(offset, end) {
-            spare::update(&mut self.hasher, bytes);
-            return;
-        }
-        // A copy of the whole chunk, for each file made of one RefDisk, would be much.
-        for (at, bytes) in (offset..)
-            .step_by(ZEROS.len())
-            .zip(bytes.chunks(ZEROS.len()))
-        {
-            self.scratch.clear();
-            self.scratch.extend_from_slice(bytes);
-            self.patch.apply(at, &mut self.scratch);
-            self.hasher.update(&self.scratch);
-        }
-    }
-
-    /// `start..end` of the source is zero.
-    fn blank(&mut self, start: u64, end: u64) {
-        let end = end.min(self.len);
-        if self.touches(start, end) {
-            for (at, len) in pieces(start, end, ZEROS_LEN) {
-                self.patched(at, zeros(len));
-            }
-        } else {
-            spare::update_zeros(&mut self.hasher, end.saturating_sub(start));
-        }
-        self.at = self.at.max(end);
-    }
-}
-
-impl Sink for PatchedHasher<'_> {
-    fn data(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let room = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let bytes = bytes.get(..room).unwrap_or(bytes);
-        self.patched(offset, bytes);
-        self.at = self
-            .at
-            .max(offset.saturating_add(bytes.len() as u64).min(self.len));
-        Ok(())
-    }
-
-    fn hole(&mut self, offset: u64, len: u64) -> io::Result<()> {
-        self.blank(offset, offset.saturating_add(len));
-        Ok(())
-    }
-}
-
-/// The canonical digest.
-#[derive(Debug)]
-pub struct CanonicalHasher<'a> {
-    form: &'a CanonicalForm,
-    hasher: blake3::Hasher,
-}
-
-impl<'a> CanonicalHasher<'a> {
-    /// Begins the digest of a disk of this form.
-    #[must_use]
-    pub fn new(form: &'a CanonicalForm) -> Self {
-        Self {
-            form,
-            hasher: form.hasher(),
-        }
-    }
-
-    /// The digest of what streamed by.
-    #[must_use]
-    pub fn finish(self) -> CanonicalId {
-        CanonicalForm::finish(&self.hasher)
-    }
-}
-
-impl Sink for CanonicalHasher<'_> {
-    fn data(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut rest = 0;
-        for (start, end) in self.form.masked(offset, bytes.len()) {
-            spare::update(&mut self.hasher, &bytes[rest..start]);
-            spare::update_zeros(&mut self.hasher, (end - start) as u64);
-            rest = end;
-        }
-        spare::update(&mut self.hasher, &bytes[rest..]);
-        Ok(())
-    }
-
-    fn hole(&mut self, _: u64, len: u64) -> io::Result<()> {
-        spare::update_zeros(&mut self.hasher, len);
-        Ok(())
-    }
+/// Cuts `start..end` into stretches (offset and length) of at most `most`, cut at multiples of it.
+pub(super) fn pieces(start: u64, end: u64, most: u64) -> impl Iterator<Item = (u64, u64)> {
+    let mut at = start;
+    std::iter::from_fn(move || {
+        let left = end.checked_sub(at).filter(|&left| left > 0)?;
+        let len = left.min(most - at % most);
+        let piece = (at, len);
+        at += len;
+        Some(piece)
+    })
 }
 
 /// The unit in which masked bytes are kept or dropped.
@@ -298,7 +159,7 @@ mod tests {
     use proptest::{collection::vec, prelude::*};
 
     use super::*;
-    use crate::base::{ByteRange, Write};
+    use crate::base::ByteRange;
 
     /// Feeds `bytes` in pieces of the given lengths; pieces of nothing but zeros as holes.
     fn feed(bytes: &[u8], cuts: &[usize], sink: &mut dyn Sink) {
@@ -361,52 +222,6 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_content_digest_does_not_depend_on_chunks_and_holes(bytes in file(), cuts in cuts()) {
-            let mut hasher = ContentHasher::new();
-            feed(&bytes, &cuts, &mut hasher);
-            prop_assert_eq!(hasher.finish(), ContentId::from(blake3::hash(&bytes)));
-        }
-
-        #[test]
-        fn the_patched_digest_is_that_of_the_patched_file(
-            bytes in file(),
-            cuts in cuts(),
-            new_len in proptest::option::of(0..200_000_u64),
-            writes in vec((0..9000_u64, 0..700_u64, any::<bool>()), 0..5),
-        ) {
-            let mut patch = Patch { stages: vec![Vec::new()], new_len };
-            let len = patch.len_after(bytes.len() as u64);
-            for (at, size, zero) in writes {
-                let at = at.min(len);
-                let size = size.min(len - at);
-                let write = if zero {
-                    Write::zeros(ByteRange::new(at, size).unwrap())
-                } else {
-                    Write::bytes(at, vec![0xA5; size as usize])
-                };
-                patch.stages.push(vec![write]);
-            }
-            let mut whole = bytes.clone();
-            patch.apply_to_vec(&mut whole).unwrap();
-            let mut hasher = PatchedHasher::new(&patch, bytes.len() as u64);
-            feed(&bytes, &cuts, &mut hasher);
-            prop_assert_eq!(hasher.finish(), ContentId::from(blake3::hash(&whole)));
-        }
-
-        #[test]
-        fn the_canonical_digest_does_not_depend_on_chunks_and_holes(
-            bytes in file(), cuts in cuts(), form in form(),
-        ) {
-            let mut masked = bytes.clone();
-            form.mask(0, &mut masked);
-            let mut whole = form.hasher();
-            whole.update(&masked);
-            let mut hasher = CanonicalHasher::new(&form);
-            feed(&bytes, &cuts, &mut hasher);
-            prop_assert_eq!(hasher.finish(), CanonicalForm::finish(&whole));
-        }
-
-        #[test]
         fn captured_bytes_put_back_over_a_masked_file_give_the_file(
             bytes in file(), cuts in cuts(), form in form(),
         ) {
@@ -442,18 +257,5 @@ mod tests {
         };
         assert_eq!(captured(1024).unwrap(), [(512, bytes[512..1536].to_vec())]);
         assert_eq!(captured(1023), None);
-    }
-
-    #[test]
-    fn growing_a_small_file_by_a_patch_hashes_zeros_for_what_nobody_wrote() {
-        let patch = Patch {
-            stages: vec![vec![Write::bytes(200_000, [7; 3])]],
-            new_len: Some(300_000),
-        };
-        let mut whole = b"abc".to_vec();
-        patch.apply_to_vec(&mut whole).unwrap();
-        let mut hasher = PatchedHasher::new(&patch, 3);
-        hasher.data(0, b"abc").unwrap();
-        assert_eq!(hasher.finish(), ContentId::from(blake3::hash(&whole)));
     }
 }

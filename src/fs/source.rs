@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Entry, FsError, Stamp, look, system};
+use super::{Entry, FsError, Stamp, look, seam, system};
 use crate::base::{ContentId, IoMeter, ReadAt};
 
 /// A file held open for reading; on Windows nobody can write to it meanwhile.
@@ -93,6 +93,28 @@ impl SourceFile {
             path: self.path.clone(),
             what,
         }
+    }
+
+    /// The next stretch with data in `at..end`, start and end; `(end, end)` if there is none.
+    pub(super) fn next_data(&self, at: u64, end: u64) -> Result<(u64, u64), FsError> {
+        system::next_data(&self.file, at, end)
+            .map_err(FsError::when("find the holes of", self.path()))
+    }
+
+    pub(super) fn read_content(&self, bytes: &mut [u8], at: u64) -> Result<(), FsError> {
+        let read = seam::before_reading(self.path())
+            .and_then(|()| system::read_exact_at(&self.file, bytes, at));
+        read.map_err(|error| {
+            if error.kind() != io::ErrorKind::UnexpectedEof {
+                return FsError::io("read", self.path(), error);
+            }
+            let len = self.opened().len;
+            self.changed(format!("it ends early, expected {len} bytes"))
+        })
+    }
+
+    pub(super) fn failed(&self, error: io::Error) -> FsError {
+        FsError::from_io("copy or hash", self.path(), error)
     }
 }
 

@@ -1,9 +1,8 @@
 //! Reading and hashing with the cores that no other file keeps busy.
 //!
 //! Files are read side by side, each in a thread of its own. While they are few, as when one huge
-//! file is left, the other cores help: each takes the next piece of work that can be done in any
-//! order. Where a file has to stream in order, one reads the next chunk while the rest hash the
-//! last.
+//! file is left, the other cores help: each takes the next piece of work, which can be done in any
+//! order.
 
 use std::{
     num::NonZero,
@@ -15,17 +14,12 @@ use std::{
     thread,
 };
 
-use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 /// As many files may stream at most; where there are more, they keep the disk and memory busy.
 const FEW: usize = 4;
 /// A shorter file is read sooner than a thread has begun.
 const LONG: u64 = 8 << 20;
-/// Fewer bytes are hashed sooner than another thread has woken.
-const WORTH_IT: u64 = 256 << 10;
-pub(super) const ZEROS_LEN: u64 = 4 << 20;
-/// Takes no room in the program, and next to none in memory.
-static ZEROS: [u8; ZEROS_LEN as usize] = [0; ZEROS_LEN as usize];
 
 /// How many files are streaming.
 static STREAMING: AtomicUsize = AtomicUsize::new(0);
@@ -33,11 +27,11 @@ static STREAMING: AtomicUsize = AtomicUsize::new(0);
 static CORES: LazyLock<usize> =
     LazyLock::new(|| thread::available_parallelism().map_or(1, NonZero::get));
 
-/// A pool of its own, for chunks: a thread of the one that carries whole files would, while it
-/// waits for the other half of a chunk, pick up another file, and hold both.
+/// A pool of its own, for pieces: a thread of the one that carries whole files would, while it
+/// waits for helpers, pick up another file, and hold both.
 static HELPERS: LazyLock<Option<ThreadPool>> = LazyLock::new(|| {
     let helpers = ThreadPoolBuilder::new().num_threads(*CORES);
-    helpers.thread_name(|n| format!("chunk {n}")).build().ok()
+    helpers.thread_name(|n| format!("piece {n}")).build().ok()
 });
 
 /// A file that streams, until it is dropped.
@@ -77,11 +71,6 @@ fn idle(len: u64) -> usize {
     CORES.saturating_sub(streaming).div_ceil(streaming)
 }
 
-/// Who helps with a chunk of a file of `len` bytes: nobody, where no core is without a file.
-pub(super) fn helpers(len: u64) -> Option<&'static ThreadPool> {
-    HELPERS.as_ref().filter(|_| idle(len) > 0)
-}
-
 /// Does the jobs of a file of `len` bytes in this thread and in those of helpers: each takes the
 /// next once it is done with one, and has a tool of its own. Ends with the first error.
 pub(super) fn share<J, T: Default + Send, E: Send>(
@@ -117,90 +106,9 @@ pub(super) fn share<J, T: Default + Send, E: Send>(
     left.map(drop)
 }
 
-/// Tells whether this is one of the helpers.
-fn is_helper() -> bool {
-    let helps = |helpers: &ThreadPool| helpers.current_thread_index().is_some();
-    rayon::current_thread_index().is_some() && HELPERS.as_ref().is_some_and(helps)
-}
-
-/// Tells whether this is one of the helpers, and `len` bytes are worth another.
-fn shares(len: u64) -> bool {
-    len >= WORTH_IT && is_helper()
-}
-
-/// Does the same with each item, among helpers side by side.
-pub(super) fn each<T: Send, E: Send>(
-    items: &mut [T],
-    work: impl Fn(&mut T) -> Result<(), E> + Sync + Send,
-) -> Result<(), E> {
-    if is_helper() {
-        items.par_iter_mut().try_for_each(work)
-    } else {
-        items.iter_mut().try_for_each(work)
-    }
-}
-
-/// Hashes `bytes`, among helpers side by side.
-pub(super) fn update(hasher: &mut blake3::Hasher, bytes: &[u8]) {
-    if shares(bytes.len() as u64) {
-        hasher.update_rayon(bytes);
-    } else {
-        hasher.update(bytes);
-    }
-}
-
-/// Hashes `len` zeros, among helpers side by side.
-pub(super) fn update_zeros(hasher: &mut blake3::Hasher, len: u64) {
-    if shares(len) {
-        zeros(len, ZEROS_LEN).for_each(|zeros| {
-            hasher.update_rayon(zeros);
-        });
-    } else {
-        zeros(len, 64 << 10).for_each(|zeros| {
-            hasher.update(zeros);
-        });
-    }
-}
-
-/// As many zeros; [`ZEROS_LEN`] of them at most.
-pub(super) fn zeros_of(len: u64) -> &'static [u8] {
-    // No longer than the zeros that there are.
-    &ZEROS[..len.min(ZEROS_LEN) as usize]
-}
-
-/// Cuts `len` zeros into pieces of at most `most`.
-fn zeros(len: u64, most: u64) -> impl Iterator<Item = &'static [u8]> {
-    let mut left = len;
-    std::iter::from_fn(move || {
-        let piece = zeros_of(left.min(most));
-        left -= piece.len() as u64;
-        Some(piece).filter(|piece| !piece.is_empty())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_and_zeros_that_helpers_hash_have_the_digest_of_one_thread() {
-        let mut bytes = vec![0; 9 << 20];
-        blake3::Hasher::new().finalize_xof().fill(&mut bytes);
-        // Odd lengths: what follows does not begin where blocks of the tree do.
-        for (filled, hole) in [(5 << 20, 9 << 20), (3_000_001, 5_000_003), (100, 70_000)] {
-            let mut whole = bytes[..filled].to_vec();
-            whole.resize(filled + hole, 0);
-            whole.extend_from_slice(&bytes);
-            let mut hasher = blake3::Hasher::new();
-            let mut hash = || {
-                update(&mut hasher, &bytes[..filled]);
-                update_zeros(&mut hasher, hole as u64);
-                update(&mut hasher, &bytes);
-            };
-            HELPERS.as_ref().unwrap().install(&mut hash);
-            assert_eq!(hasher.finalize(), blake3::hash(&whole));
-        }
-    }
 
     #[test]
     fn jobs_are_begun_in_order_each_once_and_none_after_an_error() {

@@ -14,8 +14,7 @@ use std::{
 use super::{
     FileKey, FsError, Sink, SourceFile, Stamp, deeds,
     seam::{self, StepKind},
-    sinks::{ZEROS, zeros},
-    stream::pieces,
+    sinks::{ZEROS, pieces, zeros},
     system,
 };
 use crate::base::{Attributes, FileTime, IoMeter, Patch, Payload, Write};

@@ -5,15 +5,12 @@ use blake3::{
     hazmat::{ChainingValue, HasherExt as _, Mode, merge_subtrees_non_root, merge_subtrees_root},
 };
 
-use super::spare;
 use crate::base::ContentId;
 
 /// Files are cut at multiples of it. It is a power of two and no shorter than a chunk of BLAKE3,
 /// so that each segment is a subtree; what a core reads, hashes and compares stays in its cache.
 pub(super) const SEGMENT: u64 = 256 << 10;
 const _: () = assert!(SEGMENT.is_power_of_two() && SEGMENT >= blake3::CHUNK_LEN as u64);
-/// A segment that is a hole is hashed as zeros that there are.
-const _: () = assert!(SEGMENT <= spare::ZEROS_LEN);
 
 /// The digest of a segment: a chaining value, or of a file that has no other the root.
 pub(super) type Subtree = ChainingValue;

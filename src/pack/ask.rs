@@ -1,23 +1,21 @@
 //! What is asked of a disk, beside the digest of its bytes, in the one pass that reads it.
 
 use super::{
-    PackError,
     seen::Recalled,
     shelf::{MASK_LIMIT, masked_bytes},
 };
 use crate::{
-    base::{ByteRange, Patch, Payload, ReadAt, Run},
+    base::{ByteRange, Patch, Payload, ReadAt},
     formats::{CanonicalForm, canonical_form, store_form},
-    fs::{
-        CanonicalHasher, ContentHasher, MaskCapture, PatchedHasher, Sink, SourceFile, TempFile,
-        content_ids, stream,
-    },
-    plan::{Digest, Identity, LabFile, Masked, RememberedForm, StoreForm},
+    fs::{Digests, MaskCapture, SourceFile, Subject},
+    plan::{Identity, LabFile, Masked, RememberedForm, StoreForm},
 };
 
 /// What is asked of a disk beside the digest of its bytes.
 pub(super) struct Ask {
     form: CanonicalForm,
+    /// The change that blanks what is masked.
+    blanking: Patch,
     /// The parent's name in the store.
     parent: String,
     /// The change to store form.
@@ -45,6 +43,7 @@ impl Ask {
             return None;
         }
         Some(Self {
+            blanking: form.blanking(),
             form,
             parent: parent.to_owned(),
             patch,
@@ -65,6 +64,40 @@ impl Ask {
             canonical,
             masked,
             store_form,
+        })
+    }
+
+    /// Begins to keep the masked bytes.
+    pub(super) fn capture(&self) -> MaskCapture<'_> {
+        MaskCapture::new(&self.form, MASK_LIMIT)
+    }
+
+    /// Asks it all of a disk that is to be read.
+    pub(super) fn add_to<'a>(
+        &'a self,
+        subject: Subject<'a>,
+        capture: &'a mut MaskCapture<'_>,
+    ) -> Subject<'a> {
+        let subject = subject.form(&self.blanking).form(&self.patch);
+        subject.into_sink(capture)
+    }
+
+    /// What reading the disk told; nothing where too much of it is masked.
+    pub(super) fn answer(&self, digests: &Digests, capture: MaskCapture<'_>) -> Option<Identity> {
+        let [blanked, stored] = digests.forms[..] else {
+            return None;
+        };
+        Some(Identity {
+            canonical: self.form.id(blanked),
+            masked: Masked {
+                pieces: capture.finish()?,
+                ranges: self.form.masks.clone(),
+            },
+            store_form: StoreForm {
+                parent: self.parent.clone(),
+                id: stored,
+                patch: self.patch.clone(),
+            },
         })
     }
 }
@@ -99,41 +132,4 @@ fn changes_masked_bytes_alone(
         .filter(|write| matches!(write.payload, Payload::Zeros(_)));
     let mut zeroed = zeroed.filter_map(|write| ByteRange::new(write.offset, write.len()));
     Some(zeroed.all(|range| range.is_empty() || form.masks.iter().any(|mask| mask.contains(range))))
-}
-
-/// Reads a file once, for everything that is asked.
-pub(super) fn digest(
-    source: &SourceFile,
-    ask: Option<&Ask>,
-    copy: Option<&mut TempFile>,
-    run: &Run<'_>,
-) -> Result<Digest, PackError> {
-    let Some(ask) = ask else {
-        let (content, _) = content_ids(source, &[], copy, run)?;
-        return Ok(Digest::of(content));
-    };
-    let mut content = ContentHasher::new();
-    let mut canonical = CanonicalHasher::new(&ask.form);
-    let mut masked = MaskCapture::new(&ask.form, MASK_LIMIT);
-    let mut stored = PatchedHasher::new(&ask.patch, source.len());
-    let mut sinks: Vec<&mut dyn Sink> =
-        vec![&mut content, &mut canonical, &mut masked, &mut stored];
-    sinks.extend(copy.map(|sink| sink as &mut dyn Sink));
-    stream(source, &mut sinks, run)?;
-    let identity = masked.finish().map(|pieces| Identity {
-        canonical: canonical.finish(),
-        masked: Masked {
-            ranges: ask.form.masks.clone(),
-            pieces,
-        },
-        store_form: StoreForm {
-            parent: ask.parent.clone(),
-            id: stored.finish(),
-            patch: ask.patch.clone(),
-        },
-    });
-    Ok(Digest {
-        content: content.finish(),
-        identity: identity.map(Box::new),
-    })
 }

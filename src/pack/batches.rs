@@ -106,12 +106,12 @@ impl Sorter<'_> {
         self.lab.files[at].seen().map(|seen| seen.key)
     }
 
-    /// Equal for two disks that are most likely one. `None` where more is asked of a disk than the
-    /// digest of its bytes.
+    /// Equal for two disks that are most likely one. `None` for one that is to be changed while it
+    /// is read.
     fn looks(&self, at: usize) -> Option<(u64, DiskId)> {
         let file: &LabFile = &self.lab.files[at];
-        let plain = file.relink.is_none() && !(self.shareable && file.is_child());
-        Some((file.length, file.seen()?.disk.filter(|_| plain)?))
+        let stays = file.relink.is_none();
+        Some((file.length, file.seen()?.disk.filter(|_| stays)?))
     }
 }
 
@@ -221,6 +221,15 @@ mod tests {
             batches(files, &[]),
             [vec![0, 5], vec![2], vec![1], vec![3], vec![4]]
         );
+    }
+
+    #[test]
+    fn a_file_that_is_changed_while_it_is_read_is_read_by_itself() {
+        let mut files: Vec<_> = (0..3).map(|at| file(at, at as u64, 100, Some(7))).collect();
+        for relinked in [1, 2] {
+            files[relinked].relink = Some(Box::default());
+        }
+        assert_eq!(batches(files, &[]), [[0], [1], [2]]);
     }
 
     #[test]

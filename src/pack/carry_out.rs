@@ -15,6 +15,7 @@ use rayon::prelude::*;
 
 use super::{
     PackError,
+    digest::same,
     earlier::{Stock, is_manifest},
     journal::{self, Mode, Work},
     layout::{self, entering},
@@ -25,10 +26,7 @@ use super::{
 };
 use crate::{
     base::{Attributes, ContentId, FileTime, Patch, RelPath, Run},
-    fs::{
-        self, ContentHasher, Entry, Existing, Finish, FsError, PatchedHasher, SourceFile, Stamp,
-        TempFile, stream,
-    },
+    fs::{self, Entry, Existing, Finish, FsError, SourceFile, Stamp, Subject, TempFile},
     manifest::{self, Manifest, PackedFile, RefDisk, StorePlace},
     plan::{Remembered, Removal, Seen, StoreEntry, StoredWrite},
     report::{Code, Finding, Findings},
@@ -244,17 +242,8 @@ impl Carrier<'_> {
     fn copy(&self, entry: &StoreEntry, from: &Path, temp: &Path) -> Result<(), PackError> {
         let source = SourceFile::open(from, self.run.meter)?;
         let mut copy = TempFile::create(temp, self.run.meter)?;
-        let mut hasher = ContentHasher::new();
-        stream(&source, &mut [&mut hasher, &mut copy], self.run)?;
-        let expected = self.digest_of(&entry.from)?;
-        let found = hasher.finish();
-        if found != expected {
-            let what = format!("its bytes are {found}, expected {expected}");
-            return Err(PackError::Fs(FsError::Changed {
-                path: from.to_owned(),
-                what,
-            }));
-        }
+        let digests = Subject::of(&source).into_sink(&mut copy).read(self.run)?;
+        same(from, digests.content, self.digest_of(&entry.from)?)?;
         let modified = self.ref_disk(&entry.id)?.modified;
         let attributes = Attributes::default();
         copy.finish(&Finish {
@@ -331,7 +320,8 @@ impl Carrier<'_> {
     fn copy_to(&self, file: &PackedFile, waiting: &Path, target: &Path) -> Result<(), PackError> {
         let source = SourceFile::open(waiting, self.run.meter)?;
         let mut copy = TempFile::create(target, self.run.meter)?;
-        stream(&source, &mut [&mut copy], self.run)?;
+        let digests = Subject::of(&source).into_sink(&mut copy).read(self.run)?;
+        same(waiting, digests.content, file.digest)?;
         copy.finish(&Finish {
             modified: file.modified,
             attributes: file.attributes,
@@ -496,8 +486,10 @@ impl Carrier<'_> {
         };
         let source = SourceFile::open(stored, self.run.meter)?;
         let mut copy = TempFile::create(&path.below(self.pack), self.run.meter)?;
-        stream(&source, &mut [&mut copy], self.run)?;
-        copy.apply(&residue_patch(file))?;
+        let patch = residue_patch(file);
+        let asked = Subject::of(&source).form(&patch).into_sink(&mut copy);
+        check_digest(file, asked.read(self.run)?.forms[0])?;
+        copy.apply(&patch)?;
         copy.finish(&Finish {
             modified: file.modified,
             attributes: file.attributes,
@@ -540,9 +532,8 @@ pub(super) fn prove(
     run: &Run<'_>,
 ) -> Result<(), PackError> {
     let source = SourceFile::open(temp, run.meter)?;
-    let mut hasher = PatchedHasher::new(patch, source.opened().len);
-    stream(&source, &mut [&mut hasher], run)?;
-    check_digest(file, hasher.finish())
+    let digests = Subject::of(&source).form(patch).read(run)?;
+    check_digest(file, digests.forms[0])
 }
 
 /// Makes an occurrence of a RefDisk of the RefDisk itself, which stands at `temp`.

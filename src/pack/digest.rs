@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use super::{
     PackError,
-    ask::{Ask, digest},
+    ask::Ask,
     batches::Sorter,
     reads::{Read, Reads},
     seen::{Memory, Recalled},
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     base::{ContentId, ReadAt, Run},
     formats::{ParentPaths, relink},
-    fs::{FsError, PatchedHasher, Sink, SourceFile, TempFile, content_ids, stream},
+    fs::{FsError, SourceFile, Subject, TempFile, content_id, read_abreast},
     plan::{Digest, Lab, LabFile, Planner, Seen},
     report::Code,
 };
@@ -130,19 +130,12 @@ impl Reader<'_> {
                     self.skip(here.length);
                     found.extend(self.for_each_name(names, read));
                 }
-                None => unknown.push((names, source, ask)),
+                None => unknown.push(Unread { names, source, ask }),
             }
         }
-        let mut unknown = unknown.into_iter();
-        let Some((first, source, ask)) = unknown.next() else {
-            return Ok(found);
-        };
-        let (others, sources): (Vec<_>, Vec<_>) =
-            unknown.map(|(names, source, _)| (names, source)).unzip();
-        let (read, digests) = self.stream(first[0], &source, ask.as_ref(), &sources, shareable)?;
-        found.extend(self.for_each_name(first, read));
-        for (names, content) in others.into_iter().zip(digests) {
-            found.extend(self.for_each_name(names, Read::of(Digest::of(content))));
+        let reads = self.stream(&unknown, shareable)?;
+        for (unread, read) in unknown.iter().zip(reads) {
+            found.extend(self.for_each_name(unread.names, read));
         }
         Ok(found)
     }
@@ -199,17 +192,16 @@ impl Reader<'_> {
         })
     }
 
-    /// Reads a file once, and `others` abreast of it, of which nothing is asked but the digest.
-    fn stream(
-        &self,
-        at: usize,
-        source: &SourceFile,
-        ask: Option<&Ask>,
-        others: &[SourceFile],
-        shareable: bool,
-    ) -> Result<(Read, Vec<ContentId>), PackError> {
-        let file = &self.lab.files[at];
-        let staging = self.copies.as_ref().filter(|_| self.is_copied(at));
+    /// Reads files abreast, each once; a copy is made of the first.
+    fn stream(&self, files: &[Unread<'_>], shareable: bool) -> Result<Vec<Read>, PackError> {
+        let Some(first) = files.first() else {
+            return Ok(Vec::new());
+        };
+        let (file, source) = (&self.lab.files[first.names[0]], &first.source);
+        let staging = self
+            .copies
+            .as_ref()
+            .filter(|_| self.is_copied(first.names[0]));
         let mut copy = match staging {
             Some(copies) => Some(
                 copies
@@ -218,23 +210,14 @@ impl Reader<'_> {
             ),
             None => None,
         };
-        let (digest, digests) = if others.is_empty() {
-            (self.make(file, source, ask, copy.as_mut())?, Vec::new())
-        } else {
-            let copy = copy.as_mut().filter(|(_, cloned)| !cloned);
-            let copy = copy.map(|(copy, _)| copy);
-            let (content, digests) = content_ids(source, others, copy, self.run)?;
-            (Digest::of(content), digests)
-        };
-        let read = Read {
-            copied: copy.is_some(),
-            ..Read::of(digest)
-        };
+        let digests = self.make(file, files, copy.as_mut())?;
+        let mut reads: Vec<Read> = digests.into_iter().map(Read::of).collect();
         if let (Some((copy, _)), Some(copies)) = (copy, staging) {
-            let remembered = read.remembered(standing(file).1);
+            reads[0].copied = true;
+            let remembered = reads[0].remembered(standing(file).1);
             copies.staging.finish(copy, file, &remembered, shareable)?;
         }
-        Ok((read, digests))
+        Ok(reads)
     }
 
     /// Copies a file whose bytes are needed after all.
@@ -249,27 +232,54 @@ impl Reader<'_> {
         let mut copy = copies
             .staging
             .begin(&source, &file.path, for_store, self.run)?;
-        let found = self.make(file, &source, None, Some(&mut copy))?;
-        same(&place, found.content, read.digest.content)?;
+        let names = &[at][..];
+        let ask = None;
+        let unread = Unread { names, source, ask };
+        let found = self.make(file, &[unread], Some(&mut copy))?;
+        same(&place, found[0].content, read.digest.content)?;
         copies
             .staging
             .finish(copy.0, file, &read.remembered(seen), for_store)
     }
 
-    /// Reads a file once, for everything that is asked, and into a copy that may have the bytes
-    /// already by block clone.
+    /// Reads files abreast, for everything that is asked; the first of them, `file`, into a copy as
+    /// well, which may have the bytes already by block clone.
     fn make(
         &self,
         file: &LabFile,
-        source: &SourceFile,
-        ask: Option<&Ask>,
+        files: &[Unread<'_>],
         copy: Option<&mut (TempFile, bool)>,
-    ) -> Result<Digest, PackError> {
-        match (&file.relink, copy) {
-            (Some(paths), copy) => self.relinked(file, paths, source, copy),
-            (None, Some((copy, false))) => digest(source, ask, Some(copy), self.run),
-            (None, _) => digest(source, ask, None, self.run),
+    ) -> Result<Vec<Digest>, PackError> {
+        if let ([alone], Some(paths)) = (files, &file.relink) {
+            let digest = self.relinked(file, paths, &alone.source, copy)?;
+            return Ok(vec![digest]);
         }
+        let asks = files.iter().map(|unread| unread.ask.as_ref());
+        let mut captures: Vec<_> = asks.map(|ask| ask.map(Ask::capture)).collect();
+        let mut copy = copy.filter(|(_, cloned)| !cloned).map(|(copy, _)| copy);
+        let mut subjects = Vec::with_capacity(files.len());
+        for (unread, capture) in files.iter().zip(&mut captures) {
+            let mut subject = Subject::of(&unread.source);
+            if let Some((ask, capture)) = unread.ask.as_ref().zip(capture.as_mut()) {
+                subject = ask.add_to(subject, capture);
+            }
+            if let Some(copy) = copy.take() {
+                subject = subject.into_sink(copy);
+            }
+            subjects.push(subject);
+        }
+        let told = read_abreast(subjects, self.run)?;
+        let told = files.iter().zip(captures).zip(told);
+        let digests = told.map(|((unread, capture), digests)| Digest {
+            content: digests.content,
+            identity: unread
+                .ask
+                .as_ref()
+                .zip(capture)
+                .and_then(|(ask, capture)| ask.answer(&digests, capture))
+                .map(Box::new),
+        });
+        Ok(digests.collect())
     }
 
     /// As [`Self::make`], of the disk as it names its parent in the pack.
@@ -285,21 +295,19 @@ impl Reader<'_> {
             Ok(_) => return Err(no_room(file, source, "it would have to grow")),
             Err(error) => return Err(no_room(file, source, &error.to_string())),
         };
-        let mut hasher = PatchedHasher::new(&patch, source.len());
-        match copy {
+        let mut subject = Subject::of(source).form(&patch);
+        let digests = match copy {
             Some((copy, cloned)) => {
-                let mut sinks: Vec<&mut dyn Sink> = vec![&mut hasher];
                 if !*cloned {
-                    sinks.push(copy);
+                    subject = subject.into_sink(&mut *copy);
                 }
-                stream(source, &mut sinks, self.run)?;
+                let digests = subject.read(self.run)?;
                 copy.apply(&patch)?;
+                digests
             }
-            None => {
-                stream(source, &mut [&mut hasher], self.run)?;
-            }
-        }
-        Ok(Digest::of(hasher.finish()))
+            None => subject.read(self.run)?,
+        };
+        Ok(Digest::of(digests.forms[0]))
     }
 
     /// Reads files again that are to be removed and were not read in this run.
@@ -307,15 +315,24 @@ impl Reader<'_> {
         files.par_iter().try_for_each(|&at| {
             self.run.go_on()?;
             let (place, seen) = standing(&self.lab.files[at]);
-            let found = digest(&open(&place, &seen, self.run)?, None, None, self.run)?;
+            let found = content_id(&open(&place, &seen, self.run)?, self.run)?;
             let expected = reads.get(at).map(|read| read.digest.content);
             same(
                 &place,
-                found.content,
+                found,
                 expected.expect("it is a file that was trusted"),
             )
         })
     }
+}
+
+/// A file that has to be read.
+struct Unread<'a> {
+    /// Its names.
+    names: &'a [usize],
+    source: SourceFile,
+    /// What is asked of it beside its digest.
+    ask: Option<Ask>,
 }
 
 /// Where a file stands; asked only of files that do.
@@ -352,7 +369,7 @@ fn changed(path: &Path, what: &str) -> PackError {
     })
 }
 
-fn same(place: &Path, found: ContentId, expected: ContentId) -> Result<(), PackError> {
+pub(super) fn same(place: &Path, found: ContentId, expected: ContentId) -> Result<(), PackError> {
     if found == expected {
         return Ok(());
     }

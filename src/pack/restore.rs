@@ -25,10 +25,7 @@ use super::{
 };
 use crate::{
     base::{ContentId, FileTime, Patch, RelPath, Run},
-    fs::{
-        self, Entry, Existing, Finish, FolderLock, PatchedHasher, Sink, SourceFile, TempFile,
-        content_id, stream,
-    },
+    fs::{self, Entry, Existing, Finish, FolderLock, SourceFile, Subject, TempFile, content_id},
     manifest::{InStore, Manifest, PackedFile, RefDisk, StorePlace},
     report::{Code, Finding, Findings},
     store::INDEX_NAME,
@@ -341,8 +338,6 @@ impl<'a> Job<'a> {
         let all: Vec<&PackedFile> = files.iter().copied().chain(heir).collect();
         let patch = |file: &&PackedFile| self.patch(disk, &source, file);
         let patches: Vec<Patch> = all.iter().map(patch).collect();
-        let len = source.opened().len;
-        let mut hashers: Vec<_> = patches.iter().map(|p| PatchedHasher::new(p, len)).collect();
         let mut temps = Vec::new();
         for file in files {
             temps.push(TempFile::create(
@@ -350,14 +345,13 @@ impl<'a> Job<'a> {
                 self.run.meter,
             )?);
         }
-        {
-            let mut sinks: Vec<&mut dyn Sink> = Vec::new();
-            sinks.extend(hashers.iter_mut().map(|hasher| hasher as &mut dyn Sink));
-            sinks.extend(temps.iter_mut().map(|temp| temp as &mut dyn Sink));
-            stream(&source, &mut sinks, self.run)?;
+        let mut asked = patches.iter().fold(Subject::of(&source), Subject::form);
+        for temp in &mut temps {
+            asked = asked.into_sink(temp);
         }
-        for (file, hasher) in all.iter().zip(hashers) {
-            check_digest(file, hasher.finish())?;
+        let made = asked.read(self.run)?.forms;
+        for (file, found) in all.iter().zip(made) {
+            check_digest(file, found)?;
         }
         for ((file, mut temp), patch) in files.iter().zip(temps).zip(&patches) {
             temp.apply(patch)?;

@@ -3,7 +3,7 @@
 use crate::{
     base::{ContentId, Run},
     formats,
-    fs::{self, PatchedHasher, SourceFile, Stamp},
+    fs::{self, SourceFile, Stamp, Subject},
 };
 
 use super::{Entry, Store, StoreError};
@@ -128,7 +128,5 @@ pub fn content_id(
         path: source.path().to_owned(),
         source: error,
     })?;
-    let mut hasher = PatchedHasher::new(&patch, source.opened().len);
-    fs::stream(source, &mut [&mut hasher], run)?;
-    Ok(hasher.finish())
+    Ok(Subject::of(source).form(&patch).read(run)?.forms[0])
 }

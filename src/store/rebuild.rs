@@ -9,7 +9,7 @@ use super::{
 use crate::{
     base::{CanonicalId, ContentId, Run},
     formats::{self, CanonicalForm, DiskInfo, HintKind},
-    fs::{self, CanonicalHasher, ContentHasher, PatchedHasher, Sink, SourceFile, Stamp},
+    fs::{self, SourceFile, Stamp, Subject},
     manifest::{self, Manifest, RefDisk, RefDiskFacts, StorePlace, Unknown, now},
 };
 
@@ -123,24 +123,22 @@ fn identify(source: &SourceFile, name: &str, run: &Run<'_>) -> Result<Option<Ent
     let form = info
         .as_ref()
         .and_then(|_| formats::canonical_form(source).ok());
-    let mut content = ContentHasher::new();
-    let mut patched = patch
-        .as_ref()
-        .map(|patch| PatchedHasher::new(patch, source.opened().len));
-    let mut canonical = form.as_ref().map(CanonicalHasher::new);
-    let mut sinks: Vec<&mut dyn Sink> = vec![&mut content];
-    sinks.extend(patched.as_mut().map(|sink| sink as &mut dyn Sink));
-    sinks.extend(canonical.as_mut().map(|sink| sink as &mut dyn Sink));
-    fs::stream(source, &mut sinks, run)?;
-    let canonical = canonical.map(CanonicalHasher::finish);
-    let verbatim = content.finish();
-    let stored = patched.map(PatchedHasher::finish);
+    let blanking = form.as_ref().map(CanonicalForm::blanking);
+    let asked = patch.iter().chain(&blanking);
+    let digests = asked.fold(Subject::of(source), Subject::form).read(run)?;
+    let verbatim = digests.content;
+    let mut made = digests.forms.into_iter();
+    let stored = patch.and_then(|_| made.next());
+    let blanked = blanking.and_then(|_| made.next());
     let (id, parent_file) = match stored {
         Some(id) if bears_id(name, &id) => (id, parent_file),
         _ if bears_id(name, &verbatim) => (verbatim, None),
         _ => return Ok(None),
     };
-    let disk = info.map(|info| facts(&info, form.as_ref(), canonical));
+    // Where no byte may change, the id itself says it all.
+    let form = form.filter(|form| !form.masks.is_empty());
+    let canonical = form.zip(blanked).map(|(form, blanked)| form.id(blanked));
+    let disk = info.map(|info| facts(&info, canonical));
     let named = RefDisk {
         id,
         file: name.to_owned(),
@@ -155,18 +153,13 @@ fn identify(source: &SourceFile, name: &str, run: &Run<'_>) -> Result<Option<Ent
     Ok(Some(entry))
 }
 
-fn facts(
-    info: &DiskInfo,
-    form: Option<&CanonicalForm>,
-    canonical: Option<CanonicalId>,
-) -> RefDiskFacts {
+fn facts(info: &DiskInfo, canonical: Option<CanonicalId>) -> RefDiskFacts {
     RefDiskFacts {
         format: info.format,
         kind: info.kind,
         virtual_size: info.virtual_size,
         own_id: info.own_id,
-        // Where no byte may change, the id itself says it all.
-        canonical: canonical.filter(|_| form.is_some_and(|form| !form.masks.is_empty())),
+        canonical,
         parent: None,
         unknown: Unknown::new(),
     }

@@ -6,10 +6,7 @@ use super::{UnpackError, files::Workshop, finish::Whole};
 use crate::{
     base::{Attributes, ContentId, Patch, Patched, ReadAt, RelPath},
     formats::{self, FormatError, ParentPaths},
-    fs::{
-        self, ContentHasher, Existing, Finish, FsError, PatchedHasher, Sink, SourceFile, Stamp,
-        TempFile,
-    },
+    fs::{self, Existing, Finish, FsError, SourceFile, Stamp, Subject, TempFile},
     plan::{FileSource, FileStep, RefDiskStep, Seen},
 };
 
@@ -169,35 +166,24 @@ impl<'a> Job<'a> {
         temps: &mut [Temp],
         shop: &Workshop<'_>,
     ) -> Result<Vec<Option<ContentId>>, UnpackError> {
-        let mut content = ContentHasher::new();
-        let mut hashers: Vec<_> = makings
-            .iter()
-            .map(|making| making.hashers(source))
-            .collect();
-        let mut sinks: Vec<&mut dyn Sink> = vec![&mut content];
-        for Hashers { packed, written } in &mut hashers {
-            sinks.extend(
-                packed
-                    .iter_mut()
-                    .chain(written)
-                    .map(|hasher| hasher as &mut dyn Sink),
-            );
+        // A file as it was packed, and as it is written: where no path is, that is the same.
+        let mut asked = Subject::of(source);
+        for making in makings {
+            asked = asked.form(&making.residue).form(&making.patch);
         }
         for temp in temps.iter_mut().filter(|temp| !temp.cloned) {
-            sinks.push(&mut temp.file);
+            asked = asked.into_sink(&mut temp.file);
         }
-        fs::stream(source, &mut sinks, shop.run)?;
-        let found = content.finish();
-        self.compare(found, self.digest)?;
-        let mut digests = Vec::with_capacity(makings.len());
-        for (making, hashers) in makings.iter().zip(hashers) {
-            let packed = hashers.packed.map_or(found, PatchedHasher::finish);
+        let digests = asked.read(shop.run)?;
+        self.compare(digests.content, self.digest)?;
+        let made = makings.iter().zip(digests.forms.chunks_exact(2));
+        made.map(|(making, made)| {
             if let Target::File(step) = making.target {
-                self.compare(packed, step.packed)?;
+                self.compare(made[0], step.packed)?;
             }
-            digests.push(Some(hashers.written.map_or(packed, PatchedHasher::finish)));
-        }
-        Ok(digests)
+            Ok(Some(made[1]))
+        })
+        .collect()
     }
 
     fn compare(&self, found: ContentId, expected: ContentId) -> Result<(), UnpackError> {
@@ -254,14 +240,6 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Digests of what is made of a source, as far as they are not the source's own.
-struct Hashers<'p> {
-    /// Of the file as it was packed.
-    packed: Option<PatchedHasher<'p>>,
-    /// Of the file as it is written, where it is to name its parent by other paths.
-    written: Option<PatchedHasher<'p>>,
-}
-
 /// A file under way.
 struct Temp {
     file: TempFile,
@@ -304,14 +282,6 @@ impl<'a> Target<'a> {
 }
 
 impl<'a> Making<'a> {
-    fn hashers(&self, source: &SourceFile) -> Hashers<'_> {
-        let hasher = |patch| PatchedHasher::new(patch, source.len());
-        Hashers {
-            packed: (!self.residue.is_empty()).then(|| hasher(&self.residue)),
-            written: (self.patch != self.residue).then(|| hasher(&self.patch)),
-        }
-    }
-
     /// The digest of what is made of a source with this one, where that is known without reading:
     /// unless its locators are written.
     fn known(&self, source: ContentId) -> Option<ContentId> {

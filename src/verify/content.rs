@@ -14,7 +14,7 @@ use crate::{
     base::{ContentId, Patch, RelPath, Run},
     export::DiskFault,
     formats,
-    fs::{FsError, PatchedHasher, ReadAhead, Sink, SourceFile, content_id, stamp, stream},
+    fs::{FsError, ReadAhead, SourceFile, Subject, stamp},
     report::{Code, Finding, Findings},
 };
 
@@ -240,16 +240,8 @@ impl Expected {
         };
         let made = self.wants().iter().map(|want| over(&stored, want));
         let patches: Vec<_> = std::iter::once(stored.clone()).chain(made).collect();
-        if patches.iter().all(Patch::is_empty) {
-            let id = content_id(&source, run)?;
-            return Ok(Ok(vec![id; patches.len()]));
-        }
-        let len = source.opened().len;
-        let hashers = patches.iter().map(|patch| PatchedHasher::new(patch, len));
-        let mut hashers: Vec<_> = hashers.collect();
-        let mut sinks: Vec<_> = hashers.iter_mut().map(|h| h as &mut dyn Sink).collect();
-        stream(&source, &mut sinks, run)?;
-        Ok(Ok(hashers.into_iter().map(PatchedHasher::finish).collect()))
+        let asked = patches.iter().fold(Subject::of(&source), Subject::form);
+        Ok(Ok(asked.read(run)?.forms))
     }
 
     /// What is made of a file that is itself damaged needs no finding of its own.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use labpack::{
-    base::{ContentId, ReadAt, Run},
+    base::{ReadAt, Run},
     chain::VirtualDisk,
     export::open_chain,
     formats::{CanonicalForm, canonical_form, recognise},
@@ -228,7 +228,7 @@ fn identity(path: &Path, run: &Run<'_>) -> String {
     let file = SourceFile::open_following(path, run.meter).unwrap();
     assert!(recognise(&file).unwrap().is_some());
     let form = canonical_form(&file).unwrap_or_else(|_| CanonicalForm::exact());
-    let (mut hasher, mut offset, mut chunk) = (form.hasher(), 0, vec![0; 1 << 20]);
+    let (mut hasher, mut offset, mut chunk) = (blake3::Hasher::new(), 0, vec![0; 1 << 20]);
     while offset < file.len() {
         let part = (file.len() - offset).min(1 << 20) as usize;
         file.read_exact_at(&mut chunk[..part], offset).unwrap();
@@ -236,7 +236,7 @@ fn identity(path: &Path, run: &Run<'_>) -> String {
         hasher.update(&chunk[..part]);
         offset += part as u64;
     }
-    ContentId::from(hasher.finalize()).to_string()
+    form.id(hasher.finalize().into()).to_string()
 }
 
 pub(crate) fn sha256(disk: &VirtualDisk) -> String {

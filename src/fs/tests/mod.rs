@@ -48,13 +48,12 @@ fn names(folder: &Path) -> Vec<String> {
 fn copy(from: &Path, to: &Path, meter: &Arc<IoMeter>) -> Result<(ContentId, Stamp), FsError> {
     let source = SourceFile::open(from, meter)?;
     let mut temp = TempFile::create(to, meter)?;
-    let mut hasher = ContentHasher::new();
     let run = Run {
         progress: &Silent,
         meter,
     };
-    stream(&source, &mut [&mut hasher, &mut temp], &run)?;
-    Ok((hasher.finish(), temp.finish(&finish(Existing::Refuse))?))
+    let digests = Subject::of(&source).into_sink(&mut temp).read(&run)?;
+    Ok((digests.content, temp.finish(&finish(Existing::Refuse))?))
 }
 
 #[test]
@@ -275,7 +274,7 @@ fn the_user_can_stop_a_stream_between_two_chunks() {
         progress: &Stop,
         meter: &meter,
     };
-    let stopped = stream(&source, &mut [], &run);
+    let stopped = content_id(&source, &run);
     assert!(matches!(stopped, Err(FsError::Cancelled(_))));
 }
 

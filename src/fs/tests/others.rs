@@ -5,7 +5,9 @@ use std::{fs, io, path::Path};
 use super::{MIB, meter};
 use crate::{
     base::{Attributes, FileTime, Run, Silent},
-    fs::{FsError, Sink, SourceFile, read_bounded, set_times_and_attributes, stream, write_atomic},
+    fs::{
+        FsError, Sink, SourceFile, Subject, read_bounded, set_times_and_attributes, write_atomic,
+    },
 };
 
 /// Does something to the file at the first chunk.
@@ -36,7 +38,8 @@ fn streamed_while(meddle: impl FnOnce(&Path) + Send + 'static) -> Result<(), FsE
         meter: &meter,
     };
     let mut meddler = Meddler(Some(Box::new(move || meddle(&path))));
-    stream(&source, &mut [&mut meddler], &run)
+    let streamed = Subject::of(&source).into_sink(&mut meddler).read(&run);
+    streamed.map(drop)
 }
 
 fn opened(path: &Path) -> fs::File {

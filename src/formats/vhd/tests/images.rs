@@ -178,9 +178,7 @@ pub(super) fn laid_out(name: &str, areas: &[Placed], table: u64, block: usize) -
 pub(super) fn digest(file: &[u8], form: &CanonicalForm) -> CanonicalId {
     let mut masked = file.to_vec();
     form.mask(0, &mut masked);
-    let mut hasher = form.hasher();
-    hasher.update(&masked);
-    CanonicalForm::finish(&hasher)
+    form.id(blake3::hash(&masked).into())
 }
 
 pub(super) fn canonical(file: &[u8]) -> (CanonicalForm, CanonicalId) {

@@ -173,7 +173,7 @@ impl Chain {
 /// The canonical digest of a disk.
 fn canonical_id(file: &dyn ReadAt) -> Result<CanonicalId, FormatError> {
     let form = canonical_form(file)?;
-    let mut hasher = form.hasher();
+    let mut hasher = blake3::Hasher::new();
     let mut offset = 0;
     while offset < file.len() {
         let mut chunk = vec![0; (file.len() - offset).min(1 << 20) as usize];
@@ -182,7 +182,7 @@ fn canonical_id(file: &dyn ReadAt) -> Result<CanonicalId, FormatError> {
         hasher.update(&chunk);
         offset += chunk.len() as u64;
     }
-    Ok(CanonicalForm::finish(&hasher))
+    Ok(form.id(hasher.finalize().into()))
 }
 
 /// A file of any length that holds but a few bytes; the rest are zero.
