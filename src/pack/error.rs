@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Outcome;
 use crate::{
     base::Cancelled,
     fs::FsError,
@@ -19,6 +20,17 @@ pub enum PackError {
     /// All is done but for some files that were left where they are, since they changed.
     #[error("some files changed while labpack worked and were left alone: {}", first(.0))]
     Kept(Findings),
+    /// Of several exports that were to be packed in place, one was not. Those after it were not
+    /// begun.
+    #[error("cannot pack `{}`", .export.display())]
+    Among {
+        /// What was done with those before it.
+        done: Box<Outcome>,
+        /// Which one.
+        export: PathBuf,
+        /// Why.
+        source: Box<PackError>,
+    },
     /// The file system said no.
     #[error(transparent)]
     Fs(#[from] FsError),

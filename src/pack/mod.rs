@@ -77,21 +77,31 @@ pub fn pack(request: &Request, run: &Run<'_>) -> Result<Outcome, PackError> {
             "pack into another folder with --output",
         ));
     }
-    let mut packs = Vec::new();
-    match &request.output {
-        Some(output) => packs.push(output::pack(request, output, run)?),
-        None => {
-            for export in &request.exports {
-                packs.push(in_place::pack(request, export, run)?);
-            }
-        }
-    }
-    Ok(Outcome {
+    let outcome = |packs| Outcome {
         dry_run: request.dry_run,
         packs,
         io: run.meter.totals(),
         seconds: outcome::seconds(started.elapsed()),
-    })
+    };
+    let exports = match (&request.output, &*request.exports) {
+        (Some(output), _) => return Ok(outcome(vec![output::pack(request, output, run)?])),
+        (None, [alone]) => return Ok(outcome(vec![in_place::pack(request, alone, run)?])),
+        (None, exports) => exports,
+    };
+    let mut packs = Vec::new();
+    for export in exports {
+        match in_place::pack(request, export, run) {
+            Ok(pack) => packs.push(pack),
+            Err(source) => {
+                return Err(PackError::Among {
+                    done: Box::new(outcome(packs)),
+                    export: export.clone(),
+                    source: Box::new(source),
+                });
+            }
+        }
+    }
+    Ok(outcome(packs))
 }
 
 /// Who writes a manifest.

@@ -1,6 +1,9 @@
 //! Everything that could go wrong, asked before a byte is written: one list of all problems.
 
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use super::{
     Request, UnpackError,
@@ -86,6 +89,8 @@ pub(super) struct Ready {
     pub(super) stock: Stock,
     pub(super) names: HashMap<ContentId, String>,
     pub(super) findings: Findings,
+    /// The pack's store, where VMs could be linked to it instead of to copies.
+    pub(super) pack_store: Option<PathBuf>,
 }
 
 /// Reads the manifest of the pack.
@@ -143,7 +148,15 @@ pub(super) fn check(
         return Err(UnpackError::Refused(findings));
     }
     let names = ground.names;
+    let copies = plan
+        .ref_disks
+        .iter()
+        .any(|step| step.action == RefDiskAction::Write);
+    let links_copies = plan.link == Link::Hardlink && copies && !clones;
     Ok(Ready {
+        pack_store: links_copies
+            .then(|| places.linkable_store(manifest))
+            .flatten(),
         plan,
         why,
         stock,

@@ -39,6 +39,8 @@ pub(super) struct Account {
     counts: Counts,
     /// Absent where no disk is shared.
     store: Option<PathBuf>,
+    /// The pack's, where VMs could be linked to it.
+    pack_store: Option<PathBuf>,
     findings: Findings,
     /// Whether there is a script.
     script: bool,
@@ -52,6 +54,7 @@ impl Account {
             link: plan.link,
             counts: Counts::of(plan, manifest.vms.len() as u64),
             store: (!plan.ref_disks.is_empty()).then(|| places.store()),
+            pack_store: ready.pack_store.take(),
             why: std::mem::take(&mut ready.why),
             findings: std::mem::take(&mut ready.findings),
             script: false,
@@ -94,6 +97,7 @@ impl Scene<'_> {
             dest: self.places.dest.display().to_string(),
             vm_access: store.as_deref().and_then(vm_access::needed),
             store: store.map(|store| store.display().to_string()),
+            pack_store: account.pack_store.map(|store| store.display().to_string()),
             link: account.link,
             why: account.why,
             dry_run: false,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::{
     contents,
     shell::{Said, args, labpack, run},
-    small_labs::{Lab, three_levels},
+    small_labs::{Lab, four_on_one_parent, three_levels},
     tree,
 };
 
@@ -341,6 +341,35 @@ fn inspect_says_what_get_vhd_says() {
     Parent, relative   : ./base.vhdx
     Parent, absolute   : C:/Export/VM 1/Virtual Hard Disks/base.vhdx
     ");
+}
+
+#[test]
+fn of_several_exports_those_before_one_that_is_refused_are_told_of() {
+    let scratch = tempfile::tempdir().unwrap();
+    let exports = ["one", "a broken one", "three"].map(|name| scratch.path().join(name));
+    for export in &exports {
+        four_on_one_parent(export, DiskFormat::Vhdx);
+    }
+    let [one, broken, three] = &exports;
+    let disks = broken.join("VM 1/Virtual Hard Disks");
+    fs::remove_file(disks.join("base.vhdx")).unwrap();
+    let untouched = [broken, three].map(|export| tree(export));
+
+    let said = run(args!["pack", one, broken, three]).ends(3);
+    assert!(said.out.contains("saved"), "{}", said.out);
+    assert!(said.err.contains("cannot pack"), "{}", said.err);
+    assert!(said.err.contains("a broken one"), "{}", said.err);
+    assert!(said.err.contains("missing-parent"), "{}", said.err);
+    assert!(one.join("labpack.json").exists());
+    assert_eq!([broken, three].map(|export| tree(export)), untouched);
+
+    let document = run(args!["pack", one, broken, three, "--json"])
+        .ends(3)
+        .json();
+    assert_eq!(document["packs"].as_array().unwrap().len(), 1);
+    assert!(document["error"].as_str().unwrap().contains("a broken one"));
+    let alone = run(args!["pack", broken, one, "--json"]).ends(3).json();
+    assert_eq!(alone.get("packs"), None, "nothing was done");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What a command comes to, before it is printed.
 
+use std::fmt;
+
 use labpack::{base::Cancelled, fs::FsError, report::Findings};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -48,6 +50,13 @@ impl Answer {
     }
 }
 
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut answer = f.debug_struct("Answer");
+        answer.field("text", &self.text).finish_non_exhaustive()
+    }
+}
+
 /// Why a command did not finish.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -57,9 +66,20 @@ pub(crate) struct Failure {
     pub(crate) findings: Findings,
     /// How the command ended.
     pub(crate) exit: Exit,
+    /// What had been done before.
+    pub(crate) done: Option<Box<Answer>>,
 }
 
 impl Failure {
+    /// One of several things that a command was to do failed: `which`; those before it are `done`.
+    pub(crate) fn of_one(self, which: String, done: Option<Answer>) -> Self {
+        Self {
+            error: self.error.context(which),
+            done: done.map(Box::new),
+            ..self
+        }
+    }
+
     /// A command that refuses to begin, for the reasons in `findings`.
     pub(crate) fn refused(error: impl Into<anyhow::Error>, findings: Findings) -> Self {
         Self {
@@ -74,6 +94,7 @@ impl Failure {
             error: anyhow::Error::msg(message),
             findings: Findings::default(),
             exit: Exit::Usage,
+            done: None,
         }
     }
 }
@@ -90,6 +111,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
             error,
             findings: Findings::default(),
             exit,
+            done: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Every document has `command`, `version`, `exit_code`, `seconds` and `findings`; a command that did not
 //! finish adds `error`, `causes` and, where it can be said, `next_step`; one that did its own
-//! fields, which are those of the library's answer.
+//! fields, which are those of the library's answer. One that finished a part of its work has both.
 
 use std::time::Duration;
 
@@ -36,11 +36,6 @@ struct Document<'a> {
 
 /// The document of a command that finished.
 pub(crate) fn of_answer(command: &str, answer: &Answer, took: Duration) -> String {
-    let mut body = answer.body();
-    // The document's own list holds all findings, also those told of single disks.
-    body.remove("findings");
-    // One clock for all commands, and not a second one of the library's.
-    body.remove("seconds");
     print(&Document {
         command,
         version: env!("CARGO_PKG_VERSION"),
@@ -50,12 +45,25 @@ pub(crate) fn of_answer(command: &str, answer: &Answer, took: Duration) -> Strin
         causes: None,
         next_step: None,
         findings: &answer.findings,
-        body,
+        body: fields(answer),
     })
+}
+
+/// The fields that are a command's own.
+fn fields(answer: &Answer) -> Map<String, Value> {
+    let mut body = answer.body();
+    // The document's own list holds all findings, also those told of single disks.
+    body.remove("findings");
+    // One clock for all commands, and not a second one of the library's.
+    body.remove("seconds");
+    body
 }
 
 /// The document of a command that did not.
 pub(crate) fn of_failure(command: &str, failure: &Failure, took: Duration) -> String {
+    let done = failure.done.as_deref();
+    let before = done.map_or(&[][..], |done| &done.findings.0);
+    let findings = Findings([before, &failure.findings.0].concat());
     let causes = failure.error.chain().skip(1).map(ToString::to_string);
     print(&Document {
         command,
@@ -65,8 +73,8 @@ pub(crate) fn of_failure(command: &str, failure: &Failure, took: Duration) -> St
         error: Some(failure.error.to_string()),
         causes: Some(causes.collect()),
         next_step: advice(&failure.error),
-        findings: &failure.findings,
-        body: Map::new(),
+        findings: &findings,
+        body: done.map(fields).unwrap_or_default(),
     })
 }
 

@@ -97,6 +97,10 @@ fn print_failure(
         let document = json::of_failure(cli.command.name(), failure, shell.began.elapsed());
         return printed(failure.exit, terminal::print(&document));
     }
+    if let Some(done) = &failure.done {
+        // The exit code tells of an error anyway.
+        let _ = terminal::print(&done.text);
+    }
     let paint = terminal::paint(cli.global.color, &io::stderr());
     watcher.say(&render::failure(failure, paint));
     failure.exit

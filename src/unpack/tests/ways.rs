@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use super::{
     carry_out, done,
     lab::{Kind, Lab, VMS, same_but_for_paths},
@@ -85,6 +87,37 @@ fn under_hard_links_every_file_reads_the_same_and_every_chain_holds() {
         );
         assert_eq!(stamp.unwrap().links, 5);
     }
+}
+
+#[test]
+fn whoever_links_to_copies_on_the_volume_of_the_pack_hears_of_the_packs_own_ref_disks() {
+    let lab = Lab::of(DiskFormat::Vhdx);
+    let own = lab.pack().join("RefDisk");
+    if fs::try_links(&lab.pack(), &lab.pack())
+        .unwrap()
+        .reflink
+        .is_ok()
+    {
+        println!("skipped: copies cost nothing on this volume, which clones blocks");
+        return;
+    }
+    let told = |request: &Request| done(request).pack_store.map(PathBuf::from);
+    let hard = request(&lab, LinkMode::Hardlink);
+    let planned = Request {
+        dry_run: true,
+        ..hard.clone()
+    };
+    assert_eq!(told(&planned), Some(own.clone()));
+    assert_eq!(told(&hard), Some(own.clone()));
+    assert_eq!(told(&hard), None, "they stand there");
+    let other = |link, store| Request {
+        dest: lab.root.path().join(format!("by {link}")),
+        link,
+        store,
+        ..hard.clone()
+    };
+    assert_eq!(told(&other(LinkMode::Relocate, None)), None);
+    assert_eq!(told(&other(LinkMode::Hardlink, Some(own))), None);
 }
 
 #[cfg(unix)]

@@ -2,7 +2,7 @@
 
 use anyhow::Error;
 use labpack::{
-    pack::{self, PackError, Packed, Request},
+    pack::{self, Outcome, PackError, Packed, Request},
     plan::{PackPlan, Saving},
     report::{Findings, quoted},
 };
@@ -28,13 +28,29 @@ pub(super) fn carry_out(args: &Pack, shell: &Shell<'_>) -> Result<Answer, Failur
         include_external: args.include_external,
         all_parents: args.all_parents,
     };
-    let outcome = pack::pack(&request, &shell.run).map_err(failure)?;
+    match pack::pack(&request, &shell.run) {
+        Ok(outcome) => Ok(answer(args, outcome, shell)),
+        Err(PackError::Among {
+            done,
+            export,
+            source,
+        }) => {
+            let any = !done.packs.is_empty();
+            let which = format!("cannot pack {}", quoted(&export));
+            let done = Some(answer(args, *done, shell)).filter(|_| any);
+            Err(failure(*source).of_one(which, done))
+        }
+        Err(error) => Err(failure(error)),
+    }
+}
+
+fn answer(args: &Pack, outcome: Outcome, shell: &Shell<'_>) -> Answer {
     let findings = outcome.packs.iter().flat_map(|pack| &pack.findings);
     let findings = Findings(findings.cloned().collect());
     let packs = outcome.packs.iter();
     let done: String = packs.map(|pack| summary(args, pack, shell)).collect();
     let text = shell.report(&findings, &(done + &ending(args, shell)));
-    Ok(Answer::new(text, outcome, findings))
+    Answer::new(text, outcome, findings)
 }
 
 /// A refusal brings its reasons along as findings; the error need not tell the first of them again.

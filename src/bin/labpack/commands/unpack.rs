@@ -110,6 +110,7 @@ fn summary(outcome: &Outcome, shell: &Shell<'_>) -> String {
     text += &format!("{} in {place}\n", plural(outcome.counts.vms, "VM"));
     text += &counts(&outcome.counts, outcome.dry_run);
     text += &format!("parents by {}: {}\n", outcome.link, clean(&outcome.why));
+    text += &pack_store(outcome);
     text += &shell.io();
     text += &vm_access(outcome);
     if let Some(next) = &outcome.next {
@@ -118,6 +119,21 @@ fn summary(outcome: &Outcome, shell: &Shell<'_>) -> String {
         text += &format!("next{place}:  {}\n", clean(next));
     }
     text
+}
+
+/// What saves the copies of RefDisks on the pack's own volume.
+fn pack_store(outcome: &Outcome) -> String {
+    let Some(store) = &outcome.pack_store else {
+        return String::new();
+    };
+    let (store, bytes) = (
+        quoted(Path::new(store)),
+        size(outcome.counts.ref_disk_bytes),
+    );
+    format!(
+        "to save {bytes}: --store {store} links the VMs to the pack's own RefDisks; the pack has \
+         to stay then\n"
+    )
 }
 
 /// Whether VMs may read the RefDisks, or what lets them.
