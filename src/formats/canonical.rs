@@ -2,7 +2,7 @@
 
 use crate::base::{ByteRange, CanonicalId, ContentId, Patch, Write};
 
-/// The context under which canonical digests are made; it changes when a mask does.
+/// The context under which canonical digests are made; it changes when a mask does, or the making.
 const SCHEME: &str = "labpack canonical disk digest v2";
 
 /// Which bytes of a disk a relocation may touch, and what they say that must count all the same.

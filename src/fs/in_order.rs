@@ -36,8 +36,8 @@ impl<'b> InOrder<'b> {
         }
     }
 
-    /// Says that this piece is at work. It is not empty; whoever says so of one has said so of all
-    /// before it, or another thread has.
+    /// Says that this piece is at work. It is not empty. Pieces are taken up in order: whoever waits
+    /// for its turn waits for pieces that other threads have taken up before.
     pub(super) fn expect(&self, piece: &Range<u64>) -> Turn<'_, 'b> {
         Turn {
             queue: self,

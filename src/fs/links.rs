@@ -215,19 +215,20 @@ impl Original {
             _held: None,
         };
         let (path, bytes) = (&original.path, &original.bytes);
-        step(StepKind::Create, path, || {
+        let file = step(StepKind::Create, path, || {
             let mut file = system::create_new(path)?;
             // Nobody may clear it away meanwhile; whether somebody has is seen below.
             let _ = file.try_lock();
             file.write_all(bytes)?;
             file.sync_all()?;
-            let _ = file.unlock();
-            Ok(())
+            Ok(file)
         })?;
         let held = match system::open_shared(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             held => held.map_err(FsError::when("open", path))?,
         };
+        // There is a moment without a lock, and it should be short.
+        let _ = file.unlock();
         // On a file system without locks the trial works all the same.
         if let Err(TryLockError::WouldBlock) = held.try_lock_shared() {
             return Ok(None);

@@ -21,8 +21,8 @@ use super::{
     layout::{self, entering},
     restore::check_digest,
     seen,
-    shelf::{parent_file, stands},
-    staging::Staging,
+    shelf::{as_packed, parent_file, stands},
+    staging::{self, Staging},
 };
 use crate::{
     base::{Attributes, ContentId, FileTime, Patch, RelPath, Run},
@@ -243,7 +243,7 @@ impl Carrier<'_> {
         let source = SourceFile::open(from, self.run.meter)?;
         let mut copy = TempFile::create(temp, self.run.meter)?;
         let digests = Subject::of(&source).into_sink(&mut copy).read(self.run)?;
-        same(from, digests.content, self.digest_of(&entry.from)?)?;
+        self.is_same(from, digests.content, self.digest_of(&entry.from)?)?;
         let modified = self.ref_disk(&entry.id)?.modified;
         let attributes = Attributes::default();
         copy.finish(&Finish {
@@ -252,6 +252,14 @@ impl Carrier<'_> {
             existing: Existing::Refuse,
         })?;
         Ok(())
+    }
+
+    /// Checks what was read of `from`. A copy that waited and is damaged is not gone by again.
+    fn is_same(&self, from: &Path, found: ContentId, expected: ContentId) -> Result<(), PackError> {
+        if found != expected && self.work.mode == Mode::Output {
+            staging::forget(from)?;
+        }
+        same(from, found, expected)
     }
 
     fn digest_of(&self, path: &RelPath) -> Result<ContentId, PackError> {
@@ -321,7 +329,7 @@ impl Carrier<'_> {
         let source = SourceFile::open(waiting, self.run.meter)?;
         let mut copy = TempFile::create(target, self.run.meter)?;
         let digests = Subject::of(&source).into_sink(&mut copy).read(self.run)?;
-        same(waiting, digests.content, file.digest)?;
+        self.is_same(waiting, digests.content, file.digest)?;
         copy.finish(&Finish {
             modified: file.modified,
             attributes: file.attributes,
@@ -466,7 +474,7 @@ impl Carrier<'_> {
             };
             if here == &target && self.stock.place == StorePlace::Shared {
                 // Another pack may rely on it by now.
-                self.copy_back(&target, &entry.from)?;
+                self.copy_back(&target, entry)?;
                 continue;
             }
             if here == &target {
@@ -480,13 +488,17 @@ impl Carrier<'_> {
         restore_root(self.pack, self.work.root)
     }
 
-    fn copy_back(&self, stored: &Path, path: &RelPath) -> Result<(), PackError> {
+    fn copy_back(&self, stored: &Path, entry: &StoreEntry) -> Result<(), PackError> {
+        let path = &entry.from;
         let Some(file) = self.manifest().files().find(|file| file.path == *path) else {
             return Ok(());
         };
+        let parent = parent_file(self.manifest(), self.ref_disk(&entry.id)?);
         let source = SourceFile::open(stored, self.run.meter)?;
         let mut copy = TempFile::create(&path.below(self.pack), self.run.meter)?;
-        let patch = residue_patch(file);
+        // Whoever brought it there since may have given it other paths.
+        let mut patch = as_packed(parent, &source);
+        patch.then(residue_patch(file));
         let asked = Subject::of(&source).form(&patch).into_sink(&mut copy);
         check_digest(file, asked.read(self.run)?.forms[0])?;
         copy.apply(&patch)?;

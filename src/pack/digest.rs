@@ -1,5 +1,5 @@
-//! Each file read once: hashed as often as its identity asks, and copied on the way where the
-//! pack is made elsewhere.
+//! Each file read once, for every digest that its identity asks for, and copied on the way where
+//! the pack is made elsewhere.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -250,8 +250,12 @@ impl Reader<'_> {
         files: &[Unread<'_>],
         copy: Option<&mut (TempFile, bool)>,
     ) -> Result<Vec<Digest>, PackError> {
-        if let ([alone], Some(paths)) = (files, &file.relink) {
-            let digest = self.relinked(file, paths, &alone.source, copy)?;
+        if let (Some(paths), [first, others @ ..]) = (&file.relink, files) {
+            debug_assert!(
+                others.is_empty(),
+                "a file that is changed is read by itself"
+            );
+            let digest = self.relinked(file, paths, &first.source, copy)?;
             return Ok(vec![digest]);
         }
         let asks = files.iter().map(|unread| unread.ask.as_ref());

@@ -20,9 +20,9 @@ pub enum PackError {
     /// All is done but for some files that were left where they are, since they changed.
     #[error("some files changed while labpack worked and were left alone: {}", first(.0))]
     Kept(Findings),
-    /// Of several exports that were to be packed in place, one was not. Those after it were not
-    /// begun.
-    #[error("cannot pack `{}`", .export.display())]
+    /// Of several exports that were to be packed in place, one was not, or not whole. Those after
+    /// it were not begun.
+    #[error("stopped at `{}`", .export.display())]
     Among {
         /// What was done with those before it.
         done: Box<Outcome>,

@@ -163,10 +163,7 @@ impl Shelf {
     ) -> Patch {
         let shelved = self.disks.get(&disk.id);
         let parent = shelved.and_then(|shelved| shelved.parent_file.as_deref());
-        let parent = parent.or_else(|| parent_file(manifest, disk));
-        // A disk that cannot be understood is damaged, which its digest will show.
-        let patch = parent.and_then(|parent| store_form(file, parent).ok());
-        patch.unwrap_or_default()
+        as_packed(parent.or_else(|| parent_file(manifest, disk)), file)
     }
 
     /// Returns an error for each other lab that uses the pack's own store.
@@ -230,6 +227,14 @@ impl Shelved {
             parent_file: entry.parent_file,
         }
     }
+}
+
+/// Returns the change that makes the file of a RefDisk, whatever paths are in it just now, what it
+/// was when it was packed with a parent of this name; nothing for a disk without a parent.
+pub(super) fn as_packed(parent: Option<&str>, file: &dyn ReadAt) -> Patch {
+    // A disk that cannot be understood is damaged, which its digest will show.
+    let patch = parent.and_then(|parent| store_form(file, parent).ok());
+    patch.unwrap_or_default()
 }
 
 /// Returns the name in the store of a RefDisk's parent.

@@ -234,6 +234,11 @@ fn name(copies: Vec<TempFile>) -> Result<(), FsError> {
     copies.try_for_each(|copy| copy.take_name(Existing::Replace).map(drop))
 }
 
+/// Takes down that a copy is no copy after all: the next run makes it again.
+pub(super) fn forget(place: &Path) -> Result<(), FsError> {
+    fs::remove_file(&note_of(place))
+}
+
 fn note_of(place: &Path) -> PathBuf {
     place.with_extension("json")
 }

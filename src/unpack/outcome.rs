@@ -16,8 +16,8 @@ pub struct Outcome {
     /// Where its RefDisks are; absent where no disk is shared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<String>,
-    /// The pack's own store, where RefDisks were copied from it by which the VMs could be linked to
-    /// as well: named with `--store`, it saves the copies.
+    /// The pack's own store, where it is on the volume that RefDisks were copied to: named with
+    /// `--store`, it saves the copies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pack_store: Option<String>,
     /// How VMs come to their shared parents.

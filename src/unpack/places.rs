@@ -98,9 +98,8 @@ impl Places {
         self.pack.join(STORE)
     }
 
-    /// The store of the pack, where files in the destination could be further names of its RefDisks,
-    /// and nobody has named a store.
-    pub(super) fn linkable_store(&self, manifest: &Manifest) -> Option<PathBuf> {
+    /// The store of the pack, where it is on the destination's volume and nobody has named a store.
+    pub(super) fn near_store(&self, manifest: &Manifest) -> Option<PathBuf> {
         let unnamed = self.named_store.is_none() && manifest.store == StorePlace::Own;
         let store = Some(self.own_store()).filter(|_| unnamed)?;
         let key = |path: &Path| Some(fs::volume(path).ok()?.key);

@@ -89,7 +89,7 @@ pub(super) struct Ready {
     pub(super) stock: Stock,
     pub(super) names: HashMap<ContentId, String>,
     pub(super) findings: Findings,
-    /// The pack's store, where VMs could be linked to it instead of to copies.
+    /// The pack's store, where VMs could use it instead of copies.
     pub(super) pack_store: Option<PathBuf>,
 }
 
@@ -152,11 +152,9 @@ pub(super) fn check(
         .ref_disks
         .iter()
         .any(|step| step.action == RefDiskAction::Write);
-    let links_copies = plan.link == Link::Hardlink && copies && !clones;
+    let costs = copies && !clones;
     Ok(Ready {
-        pack_store: links_copies
-            .then(|| places.linkable_store(manifest))
-            .flatten(),
+        pack_store: costs.then(|| places.near_store(manifest)).flatten(),
         plan,
         why,
         stock,

@@ -39,7 +39,7 @@ pub(super) struct Account {
     counts: Counts,
     /// Absent where no disk is shared.
     store: Option<PathBuf>,
-    /// The pack's, where VMs could be linked to it.
+    /// The pack's, where VMs could use it instead of copies.
     pack_store: Option<PathBuf>,
     findings: Findings,
     /// Whether there is a script.
@@ -264,7 +264,7 @@ impl Work<'_> {
             .into_values()
             .collect();
         match &self.memory.receipt {
-            Some(standing) if standing.says(&receipt, &places.dest)? => Ok(()),
+            Some(standing) if standing.says(&receipt, &places.dest) => Ok(()),
             _ => memory::write_receipt(&receipt, &places.dest),
         }
     }

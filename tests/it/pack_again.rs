@@ -31,6 +31,38 @@ fn packing_a_finished_pack_reads_nothing_and_changes_nothing() {
 }
 
 #[test]
+fn a_disk_whose_canonical_digest_was_made_otherwise_is_known_by_its_store_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let (lab, whole) = (folder.path().join("LAB"), folder.path().join("whole"));
+    for lab in [&lab, &whole] {
+        small_labs::three_levels(lab, DiskFormat::Vhdx);
+    }
+    fs::remove_dir_all(lab.join("x")).unwrap();
+    packed(&lab);
+    // As another version may have made it.
+    let disks = manifest_of(&lab).ref_disks;
+    let mut digests = disks
+        .iter()
+        .filter_map(|disk| disk.disk.as_ref()?.canonical);
+    let digest = digests.next_back().unwrap().to_string();
+    for name in ["labpack.json", "RefDisk/index.json", "labpack.seen.json"] {
+        let text = fs::read_to_string(lab.join(name)).unwrap();
+        fs::write(lab.join(name), text.replace(&digest, &"7".repeat(64))).unwrap();
+    }
+    copy(&whole.join("x"), &lab.join("x"));
+    assert_eq!(packed(&lab).packs[0].stored, 0);
+    assert!(
+        manifest_of(&lab)
+            .ref_disks
+            .iter()
+            .all(|disk| disk.used_by.len() == 3)
+    );
+    restored(&lab);
+    let (after, before) = (contents(&lab), contents(&whole));
+    assert_eq!(after, before);
+}
+
+#[test]
 fn a_vm_that_comes_later_is_added_and_finds_its_parents_in_the_store() {
     for format in [DiskFormat::Vhd, DiskFormat::Vhdx] {
         let folder = tempfile::tempdir().unwrap();

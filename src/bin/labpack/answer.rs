@@ -141,6 +141,8 @@ mod tests {
     fn an_interruption_is_told_from_an_error_however_deep_it_lies() {
         let deep = anyhow::Error::new(FsError::from(Cancelled)).context("cannot pack");
         assert_eq!(Failure::from(deep).exit, Exit::Interrupted);
+        let of_one = Failure::from(Cancelled).of_one("stopped at `b`".to_owned(), None);
+        assert_eq!(of_one.exit, Exit::Interrupted);
         let other = anyhow::anyhow!("disk full").context("cannot pack");
         assert_eq!(Failure::from(other).exit, Exit::Stopped);
     }

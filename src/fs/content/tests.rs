@@ -217,6 +217,67 @@ fn a_segment_that_cannot_be_read_ends_the_work_and_no_thread_waits_for_it() {
     }
 }
 
+#[test]
+fn of_several_files_and_sinks_the_first_that_fails_ends_the_work_of_all() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let folder = tempfile::tempdir().unwrap();
+    let (path, whole) = long_file(folder.path());
+    let other = folder.path().join("other");
+    write(&other, &whole, true);
+    let meter = Arc::new(IoMeter::default());
+    let run = Run {
+        progress: &Silent,
+        meter: &meter,
+    };
+    let sources = [&path, &other].map(|path| SourceFile::open(path, &meter).unwrap());
+    // Each sink of each file refuses once, and each file is once not to be read.
+    for failing in 0..6 {
+        let mut copies = [(); 4].map(|()| Copy::up_to(usize::MAX));
+        if let Some(copy) = copies.get_mut(failing) {
+            copy.refuse_at = 10 << 20;
+        }
+        let watched = failing
+            .checked_sub(4)
+            .map(|nth| sources[nth].path().to_owned());
+        let reads = AtomicUsize::new(0);
+        let guard = seam::install_on_reads(move |step| {
+            let is_bad = watched.as_deref() == Some(step.path);
+            match is_bad && reads.fetch_add(1, Ordering::SeqCst) == 20 {
+                true => Err(io::Error::other("a bad sector")),
+                false => Ok(()),
+            }
+        });
+        let mut rest = copies.iter_mut();
+        let subjects = sources.iter().map(|source| {
+            let sinks = rest.by_ref().take(2);
+            sinks.fold(Subject::of(source), |subject, sink| subject.into_sink(sink))
+        });
+        let error = read_abreast(subjects.collect(), &run)
+            .unwrap_err()
+            .to_string();
+        drop(guard);
+        let expected = if failing < 4 {
+            "copy or hash"
+        } else {
+            "cannot read"
+        };
+        let file = sources[if failing < 4 {
+            failing / 2
+        } else {
+            failing - 4
+        }]
+        .path();
+        assert!(error.contains(expected), "{failing}: {error}");
+        assert!(
+            error.contains(&*file.to_string_lossy()),
+            "{failing}: {error}"
+        );
+        for copy in &copies {
+            assert!(copy.bytes == whole[..copy.bytes.len()] && copy.bytes.len() < whole.len());
+        }
+    }
+}
+
 fn two_alike(folder: &Path) -> [PathBuf; 2] {
     let paths = ["a", "b"].map(|name| folder.join(name));
     for path in &paths {

@@ -139,6 +139,13 @@ impl<'a> Planner<'a> {
             parent,
             length: lab_file.length,
         };
+        if let Some(form) = form
+            && let Some(&same) = self.by_id.get(&form.id)
+            && self.groups[same].parent == parent
+        {
+            // One store form is one disk, though its canonical digest was once made otherwise.
+            self.by_key.entry(key.clone()).or_insert(same);
+        }
         let known = if self.by_key.contains_key(&key) {
             None
         } else {
@@ -168,7 +175,10 @@ impl<'a> Planner<'a> {
         let own_id = file.disk.as_ref()?.own_id;
         let parent = parent.map(|group| self.groups[group].disk.id);
         match &digest.identity {
-            Some(identity) => self.known.twin(&identity.canonical, own_id, parent),
+            Some(identity) => {
+                let twin = self.known.twin(&identity.canonical, own_id, parent);
+                twin.or_else(|| self.known.by_id(&identity.store_form.id))
+            }
             None => self.known.by_id(&digest.content),
         }
     }

@@ -1,4 +1,8 @@
-use std::{fs, io, path::PathBuf, sync::Arc};
+use std::{
+    fs, io,
+    path::PathBuf,
+    sync::{Arc, Once},
+};
 
 use super::{
     carry_out, done, has_symlinks,
@@ -6,7 +10,7 @@ use super::{
     remove_tree, request, tree, unread,
 };
 use crate::{
-    base::{RelPath, Run, Silent},
+    base::{Progress, RelPath, Run, Silent},
     formats::{DiskFormat, ParentPaths},
     fs::seam,
     plan::{Receipt, Seen},
@@ -18,6 +22,7 @@ use crate::{
         places::Places,
         preflight::read_manifest,
         probe::adopt,
+        unpack,
     },
 };
 
@@ -197,22 +202,48 @@ fn a_lab_can_be_unpacked_in_another_way_over_itself() {
     }
 }
 
+/// Meddles with a file while labpack works.
+struct Meddler<'a> {
+    meddle: &'a (dyn Fn() + Sync),
+    begun: Once,
+}
+
+impl Progress for Meddler<'_> {
+    fn cancelled(&self) -> bool {
+        self.begun.call_once(self.meddle);
+        false
+    }
+}
+
 #[test]
-fn a_receipt_that_somebody_changed_meanwhile_does_not_stand_any_more() {
+fn a_receipt_that_somebody_changes_during_a_run_is_written_again() {
     let lab = Lab::of(DiskFormat::Vhdx);
-    carry_out(&request(&lab, LinkMode::Hardlink)).unwrap();
-    let dest = lab.dest();
-    let standing = || Memory::read(&dest).unwrap().receipt.unwrap();
-    let (before, (receipt, _)) = (standing(), receipt_of(&dest).unwrap().unwrap());
-    assert!(before.says(&receipt, &dest).unwrap());
-    let path = dest.join(RECEIPT_NAME);
-    let mut bytes = fs::read(&path).unwrap();
-    bytes.push(b'\n');
-    fs::write(&path, &bytes).unwrap();
-    assert!(!before.says(&receipt, &dest).unwrap());
-    assert!(standing().says(&receipt, &dest).unwrap());
-    fs::remove_file(&path).unwrap();
-    assert!(!before.says(&receipt, &dest).unwrap());
+    let request = request(&lab, LinkMode::Hardlink);
+    carry_out(&request).unwrap();
+    let path = lab.dest().join(RECEIPT_NAME);
+    let whole = fs::read(&path).unwrap();
+    let run_while = |meddle: &(dyn Fn() + Sync)| {
+        let meddler = Meddler {
+            meddle,
+            begun: Once::new(),
+        };
+        let run = Run {
+            progress: &meddler,
+            meter: &Arc::default(),
+        };
+        unpack(&request, &run).unwrap();
+        assert!(meddler.begun.is_completed());
+        fs::read(&path).unwrap()
+    };
+    assert!(run_while(&|| ()) == whole, "it says the same");
+    let longer = [&whole[..], b"\n"].concat();
+    assert!(run_while(&|| fs::write(&path, &longer).unwrap()) != longer);
+    assert_eq!(
+        run_while(&|| fs::remove_file(&path).unwrap()).first(),
+        Some(&b'{')
+    );
+    let (receipt, _) = receipt_of(&lab.dest()).unwrap().unwrap();
+    assert!(receipt.says_the_same(&Receipt::read(&whole).unwrap()));
 }
 
 #[test]

@@ -47,7 +47,6 @@ pub(crate) fn pack(request: &pack::Request) -> Done<Packed> {
     try_pack(request).unwrap_or_else(|error| panic!("{request:?}: {error:?}"))
 }
 
-#[cfg(unix)]
 pub(crate) fn try_restore(pack: &Path, store: Option<&Path>) -> Result<(), PackError> {
     let request = pack::RestoreRequest {
         pack: pack.to_owned(),
@@ -106,7 +105,6 @@ pub(crate) fn verify(path: &Path, store: Option<&Path>, content: bool) -> Verify
 }
 
 /// Demands that exactly `chains` chains stand below `path`, and that nothing is wrong.
-#[cfg(unix)]
 pub(crate) fn must_verify(path: &Path, store: Option<&Path>, chains: u64) {
     let report = verify(path, store, false);
     let findings: Vec<_> = report.all_findings().collect();

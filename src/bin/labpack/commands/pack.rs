@@ -29,27 +29,27 @@ pub(super) fn carry_out(args: &Pack, shell: &Shell<'_>) -> Result<Answer, Failur
         all_parents: args.all_parents,
     };
     match pack::pack(&request, &shell.run) {
-        Ok(outcome) => Ok(answer(args, outcome, shell)),
+        Ok(outcome) => Ok(answer(args, outcome, &ending(args, shell), shell)),
         Err(PackError::Among {
             done,
             export,
             source,
         }) => {
             let any = !done.packs.is_empty();
-            let which = format!("cannot pack {}", quoted(&export));
-            let done = Some(answer(args, *done, shell)).filter(|_| any);
+            let which = format!("stopped at {}", clean(&quoted(&export)));
+            let done = any.then(|| answer(args, *done, &shell.io(), shell));
             Err(failure(*source).of_one(which, done))
         }
         Err(error) => Err(failure(error)),
     }
 }
 
-fn answer(args: &Pack, outcome: Outcome, shell: &Shell<'_>) -> Answer {
+fn answer(args: &Pack, outcome: Outcome, ending: &str, shell: &Shell<'_>) -> Answer {
     let findings = outcome.packs.iter().flat_map(|pack| &pack.findings);
     let findings = Findings(findings.cloned().collect());
     let packs = outcome.packs.iter();
     let done: String = packs.map(|pack| summary(args, pack, shell)).collect();
-    let text = shell.report(&findings, &(done + &ending(args, shell)));
+    let text = shell.report(&findings, &(done + ending));
     Answer::new(text, outcome, findings)
 }
 

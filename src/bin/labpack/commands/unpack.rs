@@ -126,13 +126,16 @@ fn pack_store(outcome: &Outcome) -> String {
     let Some(store) = &outcome.pack_store else {
         return String::new();
     };
-    let (store, bytes) = (
-        quoted(Path::new(store)),
-        size(outcome.counts.ref_disk_bytes),
-    );
+    let store = quoted(Path::new(store));
+    let saved = size(outcome.counts.ref_disk_bytes);
+    let would = if outcome.dry_run {
+        format!("would save {saved}")
+    } else {
+        format!("would have saved {saved}")
+    };
     format!(
-        "to save {bytes}: --store {store} links the VMs to the pack's own RefDisks; the pack has \
-         to stay then\n"
+        "--store {} {would}: the VMs use the pack's own RefDisks, and the pack has to stay\n",
+        clean(&store)
     )
 }
 
