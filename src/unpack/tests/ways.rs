@@ -101,7 +101,7 @@ fn whoever_copies_ref_disks_on_the_volume_of_the_pack_hears_of_the_packs_own() {
         println!("skipped: copies cost nothing on this volume, which clones blocks");
         return;
     }
-    let told = |request: &Request| done(request).pack_store.map(PathBuf::from);
+    let told = |request: &Request| carry_out(request).unwrap().pack_store.map(PathBuf::from);
     let hard = request(&lab, LinkMode::Hardlink);
     let planned = Request {
         dry_run: true,
