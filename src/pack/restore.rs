@@ -314,12 +314,15 @@ impl<'a> Job<'a> {
                 self.copy_out(share.disk, chunk, None)?;
             }
         }
-        match share.heir {
+        let heir = match share.heir {
             // A lab may have been linked to it since.
             Some(heir) if in_store && self.has_other_names(share.disk, heir)? => {
                 self.copy_out(share.disk, &[heir], None)?;
-                Ok(fs::remove_file(&stored)?)
+                None
             }
+            heir => heir,
+        };
+        match heir {
             Some(heir) => self.hand_over(share.disk, in_store, heir),
             None if self.stock.place == StorePlace::Own => {
                 // A power cut may have left it under this name too.

@@ -1,6 +1,6 @@
 //! Packs what has been packed before.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use labpack::{
     formats::DiskFormat,
@@ -30,6 +30,11 @@ fn packing_a_finished_pack_reads_nothing_and_changes_nothing() {
     assert_eq!(tree(&lab), original);
 }
 
+fn assert_used_by_three(pack: &Path) {
+    let disks = manifest_of(pack).ref_disks;
+    assert!(disks.iter().all(|disk| disk.used_by.len() == 3));
+}
+
 #[test]
 fn a_disk_whose_canonical_digest_was_made_otherwise_is_known_by_its_store_form() {
     let folder = tempfile::tempdir().unwrap();
@@ -51,12 +56,7 @@ fn a_disk_whose_canonical_digest_was_made_otherwise_is_known_by_its_store_form()
     }
     copy(&whole.join("x"), &lab.join("x"));
     assert_eq!(packed(&lab).packs[0].stored, 0);
-    assert!(
-        manifest_of(&lab)
-            .ref_disks
-            .iter()
-            .all(|disk| disk.used_by.len() == 3)
-    );
+    assert_used_by_three(&lab);
     restored(&lab);
     let (after, before) = (contents(&lab), contents(&whole));
     assert_eq!(after, before);
@@ -78,17 +78,12 @@ fn a_vm_that_comes_later_is_added_and_finds_its_parents_in_the_store() {
             (0, 2),
             "{format}"
         );
-        assert!(
-            manifest_of(&lab)
-                .ref_disks
-                .iter()
-                .all(|disk| disk.used_by.len() == 3)
-        );
+        assert_used_by_three(&lab);
         restored(&lab);
         let mut after = tree(&lab);
         let mut before = tree(&whole);
         for tree in [&mut after, &mut before] {
-            tree.remove(std::path::Path::new(""));
+            tree.remove(Path::new(""));
         }
         assert_eq!(after, before, "{format}");
     }
@@ -150,7 +145,7 @@ fn what_was_read_before_is_read_again_before_it_is_removed() {
     fs::write(&one, &image).unwrap();
     packed(&lab);
     // Changed under the same length and time: only its bytes tell.
-    let stamp = tree(&lab)[std::path::Path::new("VM 1/image.iso")].modified;
+    let stamp = tree(&lab)[Path::new("VM 1/image.iso")].modified;
     let mut other = image.clone();
     other[100 << 10] = 1;
     fs::write(&one, &other).unwrap();
