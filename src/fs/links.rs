@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    Entry, FsError, SourceFile, TempFile, deeds,
-    look::{absolute, look},
+    Entry, FsError, SourceFile, Stamp, TempFile, deeds,
+    look::{absolute, look, stamp},
     seam::{StepKind, step, step_from},
     system,
     temp::{TRIES, temp_path},
@@ -24,6 +24,39 @@ pub fn hard_link(original: &Path, link: &Path) -> Result<(), FsError> {
     step_from(StepKind::Link, original, link, || {
         system::hard_link(original, link).map_err(|error| say(Way::HardLink, error))
     })
+}
+
+/// Gives the file `original` another name, `link`, once `look` has looked at it and allows that; the
+/// name is a temporary one before. Flushes the folder.
+///
+/// # Errors
+/// As [`hard_link`], and what `look` says; then no name is left.
+pub fn hard_link_if<E: From<FsError>>(
+    original: &Path,
+    link: &Path,
+    look: impl FnOnce(&Stamp) -> Result<(), E>,
+) -> Result<Stamp, E> {
+    // Under a lock nobody takes the temporary name for one that was left behind.
+    let held = system::open_shared(original).map_err(FsError::when("open", original))?;
+    let _ = held.try_lock_shared();
+    let temp = temp_path(link)?;
+    hard_link(original, &temp)?;
+    let named = named_if(&temp, link, look);
+    if named.is_err() {
+        // What cannot be removed now is removed by the next run, as after a crash.
+        let _ = deeds::remove_file(&temp);
+    }
+    named
+}
+
+fn named_if<E: From<FsError>>(
+    temp: &Path,
+    link: &Path,
+    look: impl FnOnce(&Stamp) -> Result<(), E>,
+) -> Result<Stamp, E> {
+    look(&stamp(temp)?)?;
+    deeds::rename_new(temp, link)?;
+    Ok(stamp(link)?)
 }
 
 /// Makes `link` a symbolic link to the file `target`, which need not exist.
@@ -160,6 +193,20 @@ pub fn try_links(from_dir: &Path, to_dir: &Path) -> Result<LinkTrial, FsError> {
         if let Ok(Entry::Folder(modified)) = before {
             let _ = deeds::set_folder_time(folder, modified);
         }
+    }
+    done
+}
+
+/// Tries to give the file `original` a name in an existing folder, and removes that name again; `Err`
+/// within says why not, in the user's words.
+///
+/// # Errors
+/// Where the name cannot be removed.
+pub fn try_hard_link(original: &Path, to_dir: &Path) -> Result<Result<(), String>, FsError> {
+    let before = look(to_dir);
+    let done = try_way(to_dir, |link| hard_link(original, link));
+    if let Ok(Entry::Folder(modified)) = before {
+        let _ = deeds::set_folder_time(to_dir, modified);
     }
     done
 }

@@ -13,7 +13,7 @@
 //!   [`patch_in_place`] changes a file in stages. Small deeds are functions: [`rename_new`],
 //!   [`remove_file`], [`create_dir_all`], [`hard_link`] …; [`LineLog`] takes down what is done.
 //!   [`VolumeFlush`] makes the disk wait once for many files.
-//! * Looking: [`look`], [`stamp`], [`walk`], [`volume`], [`try_links`].
+//! * Looking: [`look`], [`stamp`], [`walk`], [`volume`], [`try_links`], [`try_hard_link`].
 //! * Staying inside: a [`Fence`] around the folders that the user named.
 //! * Among processes: [`FolderLock`], [`remove_stale_temps`].
 //! * Memory goes back to the system: [`return_large_allocations`].
@@ -78,7 +78,9 @@ pub use deeds::{
 };
 pub use error::FsError;
 pub use fence::Fence;
-pub use links::{LinkTrial, hard_link, junction, symlink_file, try_links};
+pub use links::{
+    LinkTrial, hard_link, hard_link_if, junction, symlink_file, try_hard_link, try_links,
+};
 pub use lock::FolderLock;
 pub use look::{Entry, absolute, bytes_to_copy, check_writable, look, other_streams, stamp};
 pub use memory::return_large_allocations;

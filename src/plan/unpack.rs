@@ -127,6 +127,8 @@ pub enum RefDiskAction {
     Have,
     /// It is copied into the store.
     Write,
+    /// The store gets a further name of the pack's own file.
+    Share,
 }
 
 /// A file that is to stand at the destination. A lab may have very many, so what few of them have
@@ -258,11 +260,8 @@ impl UnpackPlan {
     /// Tells whether nothing is left to do.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        let disks = self.ref_disks.iter();
-        let written = disks
-            .filter(|step| step.action == RefDiskAction::Write)
-            .count();
-        written == 0
+        let have = |step: &RefDiskStep| step.action == RefDiskAction::Have;
+        self.ref_disks.iter().all(have)
             && !self.files.iter().any(|step| step.action.writes())
             && !self.links.iter().any(|step| step.action.makes())
     }

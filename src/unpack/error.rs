@@ -63,6 +63,12 @@ pub enum UnpackError {
         /// The one in the manifest.
         expected: ContentId,
     },
+    /// The pack is packed again, or restored, meanwhile, so that none of its files may be shared.
+    #[error("`{path}` is being packed again or restored; once that is done, run this again")]
+    PackAtWork {
+        /// The pack.
+        path: PathBuf,
+    },
     /// A block clone failed where a trial had worked.
     #[error("cannot clone `{path}`, though a trial clone worked; try another --link mode")]
     NoClone {

@@ -105,6 +105,7 @@ fn of_file<'a>(shop: &Workshop<'a>, step: &'a FileStep) -> Job<'a> {
         in_pack: Some(&step.path),
         targets: vec![Target::File(step)],
         clones: Vec::new(),
+        shared: None,
         in_store: None,
         parent_file: None,
     }
@@ -117,13 +118,14 @@ fn of_ref_disk<'a>(
 ) -> Option<Job<'a>> {
     let in_store = shop.plan.ref_disks.iter().find(|step| step.id == disk.id);
     let wanted = in_store.filter(|step| step.action == RefDiskAction::Write);
+    let shared = in_store.filter(|step| step.action == RefDiskAction::Share);
     let from_store = shop.plan.link == Link::Reflink && in_store.is_some();
     let (clones, copies) = if from_store {
         (steps, Vec::new())
     } else {
         (Vec::new(), steps)
     };
-    if wanted.is_none() && clones.is_empty() && copies.is_empty() {
+    if wanted.or(shared).is_none() && clones.is_empty() && copies.is_empty() {
         return None;
     }
     let store_targets = wanted.map(Target::RefDisk).into_iter();
@@ -137,6 +139,7 @@ fn of_ref_disk<'a>(
             .chain(copies.into_iter().map(Target::File))
             .collect(),
         clones,
+        shared,
         in_store: in_store
             .zip(shop.shelf)
             .map(|(step, shelf)| shelf.path_of(step)),

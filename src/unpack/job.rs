@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{UnpackError, files::Workshop, finish::Whole};
+use super::{UnpackError, files::Workshop, finish::Whole, sharing};
 use crate::{
     base::{Attributes, ContentId, Patch, Patched, ReadAt, RelPath},
     formats::{self, FormatError, ParentPaths},
@@ -27,6 +27,8 @@ pub(super) struct Job<'a> {
     pub(super) targets: Vec<Target<'a>>,
     /// What is cloned from the destination's store afterwards.
     pub(super) clones: Vec<&'a FileStep>,
+    /// The RefDisk of which the destination's store gets a further name.
+    pub(super) shared: Option<&'a RefDiskStep>,
     /// Where the RefDisk is in the destination's store, if it is to be there.
     pub(super) in_store: Option<PathBuf>,
     /// For a mid-chain RefDisk, the name of its parent in the pack.
@@ -54,7 +56,7 @@ struct Making<'a> {
 
 impl<'a> Job<'a> {
     pub(super) const fn to_read(&self) -> u64 {
-        if self.targets.is_empty() {
+        if self.targets.is_empty() && self.shared.is_none() {
             0
         } else {
             self.length
@@ -75,7 +77,10 @@ impl<'a> Job<'a> {
             shop.run.go_on()?;
             self.clone(&source, step, shop)?;
         }
-        Ok(())
+        match self.shared {
+            Some(step) => self.share(source, step, shop),
+            None => Ok(()),
+        }
     }
 
     fn making(
@@ -195,6 +200,33 @@ impl<'a> Job<'a> {
             found,
             expected,
         })
+    }
+
+    /// Gives the RefDisk a further name in the destination's store, once its bytes are proved.
+    fn share(
+        &self,
+        source: SourceFile,
+        step: &RefDiskStep,
+        shop: &Workshop<'_>,
+    ) -> Result<(), UnpackError> {
+        let Some(path) = self.in_store.as_deref() else {
+            return Ok(());
+        };
+        let known = self.is_known(&source, shop);
+        if known {
+            shop.run.meter.add_skipped(source.len());
+            shop.run.progress.advance(source.len());
+        } else if self.targets.is_empty() {
+            self.compare(fs::content_id(&source, shop.run)?, self.digest)?;
+        }
+        let proved = *source.opened();
+        drop(source);
+        if !known {
+            // Whoever copied the pack here may not have waited for the disk.
+            sharing::flush(&self.source)?;
+        }
+        let come = sharing::link(&self.source, &proved, &shop.places.pack, path);
+        settle_ref_disk(step, come, shop)
     }
 
     /// Clones a file from the destination's store, whose copy has been proved; nothing is read
@@ -321,7 +353,7 @@ fn finish_ref_disk(
     temp: TempFile,
     shop: &Workshop<'_>,
 ) -> Result<(), UnpackError> {
-    let (Some(shelf), Some(disk)) = (shop.shelf, shop.manifest.ref_disk(&step.id)) else {
+    let Some(disk) = shop.manifest.ref_disk(&step.id) else {
         return Ok(());
     };
     let how = Finish {
@@ -332,13 +364,24 @@ fn finish_ref_disk(
         },
         existing: Existing::Refuse,
     };
-    let stamp: Stamp = match temp.finish(&how) {
-        Ok(stamp) => stamp,
+    settle_ref_disk(step, temp.finish(&how).map_err(Into::into), shop)
+}
+
+/// Takes down that a RefDisk has come into the store.
+fn settle_ref_disk(
+    step: &RefDiskStep,
+    come: Result<Stamp, UnpackError>,
+    shop: &Workshop<'_>,
+) -> Result<(), UnpackError> {
+    let Some(shelf) = shop.shelf else {
+        return Ok(());
+    };
+    let stamp = match come {
         // Another lab, unpacked at the same time, may have brought the same.
-        Err(FsError::Exists { path }) => shelf
+        Err(UnpackError::Fs(FsError::Exists { path })) => shelf
             .has_come(shop.manifest, step, shop.run)?
             .ok_or(UnpackError::Fs(FsError::Exists { path }))?,
-        Err(error) => return Err(error.into()),
+        come => come?,
     };
     shelf.register(shop.manifest, step, Some(&stamp), shop.run)
 }

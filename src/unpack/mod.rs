@@ -3,7 +3,8 @@
 //! First everything that could go wrong is asked (`preflight`): the pack is held against its
 //! manifest, the destination against the receipt of the last run (`memory`, `probe`), the ways of
 //! linking are tried (`ways`). What comes out is a plan, which `--dry-run` shows. Then files and
-//! RefDisks are copied, each source read once (`files`, `job`), flushed and named (`finish`), links
+//! RefDisks are copied, each source read once (`files`, `job`), flushed and named (`finish`), or
+//! shared with the pack (`sharing`), links
 //! are made (`links`), the receipt and `import-vms.ps1` are written, and every chain is followed where it is now.
 //!
 //! A run that was interrupted is gone on with: each finished file is in the log beside the receipt.
@@ -24,6 +25,7 @@ mod preflight;
 mod probe;
 mod refdisks;
 mod request;
+mod sharing;
 mod vm_access;
 mod ways;
 mod work;

@@ -77,6 +77,10 @@ pub struct Counts {
     pub ref_disks_written: u64,
     /// Their bytes.
     pub ref_disk_bytes: u64,
+    /// RefDisks that the store got a further name of, the pack's own files.
+    pub ref_disks_shared: u64,
+    /// Their bytes, which were not copied.
+    pub shared_bytes: u64,
     /// RefDisks that stood in the store.
     pub ref_disks_kept: u64,
 }
@@ -103,6 +107,10 @@ impl Counts {
                 RefDiskAction::Write => {
                     counts.ref_disks_written += 1;
                     counts.ref_disk_bytes = counts.ref_disk_bytes.saturating_add(step.length);
+                }
+                RefDiskAction::Share => {
+                    counts.ref_disks_shared += 1;
+                    counts.shared_bytes = counts.shared_bytes.saturating_add(step.length);
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Request, UnpackError,
+    LinkMode, Request, UnpackError,
     links::LinkTargets,
     memory::Memory,
     places::Places,
@@ -32,10 +32,10 @@ pub(super) struct Ground<'a> {
     pub(super) places: &'a Places,
     pub(super) manifest: &'a Manifest,
     pub(super) memory: &'a Memory,
+    pub(super) run: &'a Run<'a>,
     roots: &'a Roots,
     names: HashMap<ContentId, String>,
     reset: bool,
-    run: &'a Run<'a>,
 }
 
 impl Ground<'_> {
@@ -134,12 +134,12 @@ pub(super) fn check(
         reset: request.reset,
         run,
     };
-    if request.link != super::LinkMode::Copy {
+    if request.link != LinkMode::Copy {
         // Which RefDisks are needed is the same for every way.
         let needed = UnpackPlan::ref_disks_of(ground.wanted(Link::Relocate));
         stock.look_for(&needed, manifest, &mut findings, run)?;
     }
-    let Way { plan, why, clones } = ways::choose(request.link, &ground, &stock)?;
+    let Way { plan, why, clones } = ways::choose(request, &ground, &stock)?;
     findings.extend(plan.findings.0.iter().cloned());
     check_folders(places, &plan, &mut findings)?;
     check_volumes(&ground, &plan, clones, &mut findings)?;
@@ -152,7 +152,8 @@ pub(super) fn check(
         .ref_disks
         .iter()
         .any(|step| step.action == RefDiskAction::Write);
-    let costs = copies && !clones;
+    // Whoever names hard links shares what can be shared.
+    let costs = copies && !clones && request.link != LinkMode::Hardlink;
     Ok(Ready {
         pack_store: costs.then(|| places.near_store(manifest)).flatten(),
         plan,

@@ -13,8 +13,11 @@ pub struct Request {
     pub dest: PathBuf,
     /// Where the RefDisks go, or are already; by default the folder `RefDisk` at the destination.
     pub store: Option<PathBuf>,
-    /// How VMs come to their shared parents.
+    /// How VMs come to their shared parents. [`LinkMode::Hardlink`] gives the store further names of
+    /// the pack's own RefDisks, where both are on one volume that cannot clone blocks.
     pub link: LinkMode,
+    /// Whether RefDisks are copied all the same.
+    pub copy_ref_disks: bool,
     /// Whether files that have been used since are put back to how they were packed.
     pub reset: bool,
     /// Whether to say only what would be done.

@@ -1,12 +1,12 @@
 //! Which way of linking is taken, and why.
 
 use super::{
-    LinkMode, UnpackError, links::new_names, places::nearest_folder, preflight::Ground,
+    Request, UnpackError, links::new_names, places::nearest_folder, preflight::Ground,
     refdisks::Stock,
 };
 use crate::{
     fs::{self, LinkTrial},
-    plan::{FileSource, Link, UnpackPlan},
+    plan::{FileSource, Link, RefDiskAction, UnpackPlan},
     report::{Code, Finding},
 };
 
@@ -21,15 +21,28 @@ pub(super) struct Way {
 
 /// Takes the way that was named, or the first that works.
 pub(super) fn choose(
-    mode: LinkMode,
+    request: &Request,
     ground: &Ground<'_>,
     stock: &Stock,
 ) -> Result<Way, UnpackError> {
     let mut trial = Trial { ground, done: None };
-    match mode.named() {
-        Some(link) => named(link, &mut trial, stock),
-        None => first_that_works(&mut trial, stock),
+    let Some(link) = request.link.named() else {
+        return first_that_works(&mut trial, stock);
+    };
+    let mut way = named(link, &mut trial, stock)?;
+    let copies = way
+        .plan
+        .ref_disks
+        .iter()
+        .any(|step| step.action == RefDiskAction::Write);
+    if link == Link::Hardlink && copies && !request.copy_ref_disks {
+        // Block clones cost as little, and nobody who writes into one changes the other.
+        way.clones = trial.trial()?.reflink.is_ok();
+        if !way.clones {
+            ground.share(&mut way.plan)?;
+        }
     }
+    Ok(way)
 }
 
 fn named(link: Link, trial: &mut Trial<'_>, stock: &Stock) -> Result<Way, UnpackError> {

@@ -37,3 +37,19 @@ fn each_folder_is_flushed_between_what_came_into_it_and_the_receipt() {
         assert!(came > 10, "{link}: {came}");
     }
 }
+
+#[test]
+fn a_refdisk_that_another_program_brought_is_flushed_before_it_is_shared() {
+    let lab = Lab::of(DiskFormat::Vhdx);
+    let name = &lab.manifest.ref_disks[0].file;
+    let (ours, theirs) = (lab.dest().join("RefDisk"), lab.pack().join("RefDisk"));
+    let work = || carry_out(&request(&lab, LinkMode::Hardlink));
+    let (outcome, steps) = seam::record(lab.root.path(), work);
+    if outcome.unwrap().counts.ref_disks_shared == 0 {
+        println!("skipped: this volume clones blocks, and nothing is shared");
+        return;
+    }
+    let at = |step| steps.iter().position(|taken| *taken == step).unwrap();
+    let flushed = at((StepKind::Flush, theirs.join(name)));
+    assert!(flushed < at((StepKind::Rename, ours.join(name))));
+}

@@ -87,7 +87,11 @@ impl Lab {
             StorePlace::Shared => self.root.path().join("shared"),
         };
         for (disk, bytes) in &builder.ref_disks {
-            put(&store.join(&disk.file), bytes);
+            let path = store.join(&disk.file);
+            put(&path, bytes);
+            let time = filetime::FileTime::from_unix_time(TIME.0 / 1_000_000_000, 0);
+            filetime::set_file_mtime(&path, time).unwrap();
+            read_only(&path, true);
         }
         self.write_manifest();
     }
@@ -118,6 +122,12 @@ impl Lab {
         }
         guest
     }
+}
+
+pub(super) fn read_only(path: &Path, set: bool) {
+    let mut permissions = std::fs::metadata(path).unwrap().permissions();
+    permissions.set_readonly(set);
+    std::fs::set_permissions(path, permissions).unwrap();
 }
 
 pub(super) fn put(path: &Path, bytes: &[u8]) {

@@ -1,11 +1,12 @@
 use super::{
     carry_out, done,
-    lab::{Lab, put},
+    lab::{Lab, put, read_only},
     refused, request, tree,
 };
 use crate::{
     base::RelPath,
     formats::DiskFormat,
+    fs,
     unpack::{LinkMode, Request, UnpackError},
 };
 
@@ -77,11 +78,20 @@ fn a_damaged_file_of_the_pack_never_gets_its_name() {
     let mut bytes = std::fs::read(&stored).unwrap();
     let end = bytes.len() - 1;
     bytes[end] ^= 1;
+    read_only(&stored, false);
     std::fs::write(&stored, bytes).unwrap();
-    let error = carry_out(&request(&lab, LinkMode::Hardlink)).unwrap_err();
-    assert!(matches!(error, UnpackError::Damaged { .. }), "{error:?}");
-    let name = &lab.manifest.ref_disks[0].file;
-    assert!(!lab.dest().join("RefDisk").join(name).exists());
+    read_only(&stored, true);
+    for copy_ref_disks in [false, true] {
+        let request = Request {
+            copy_ref_disks,
+            ..request(&lab, LinkMode::Hardlink)
+        };
+        let error = carry_out(&request).unwrap_err();
+        assert!(matches!(error, UnpackError::Damaged { .. }), "{error:?}");
+        let name = &lab.manifest.ref_disks[0].file;
+        assert!(!lab.dest().join("RefDisk").join(name).exists());
+        assert_eq!(fs::stamp(&stored).unwrap().links, 1);
+    }
 }
 
 #[test]

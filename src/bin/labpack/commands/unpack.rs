@@ -5,7 +5,9 @@ use std::path::Path;
 use clap::ValueEnum;
 use labpack::{
     fs::absolute,
-    plan::{FileAction, FileStep, LinkAction, LinkStep, RefDiskAction, RefDiskStep, UnpackPlan},
+    plan::{
+        FileAction, FileStep, Link, LinkAction, LinkStep, RefDiskAction, RefDiskStep, UnpackPlan,
+    },
     report::quoted,
     unpack::{self, Counts, LinkMode, Outcome, Request, UnpackError},
 };
@@ -27,6 +29,7 @@ pub(super) fn carry_out(args: &Unpack, shell: &Shell<'_>) -> Result<Answer, Fail
         dest: args.dest.clone(),
         store: args.store.clone(),
         link: mode(args.link),
+        copy_ref_disks: args.copy_refdisks,
         reset: args.reset,
         dry_run: args.dry_run,
         grant_vm_access: args.grant_vm_access,
@@ -74,6 +77,7 @@ fn again(args: &Unpack) -> Result<String, Failure> {
     {
         words.push(format!("--link {}", mode.get_name()));
     }
+    words.extend(args.copy_refdisks.then(|| "--copy-refdisks".to_owned()));
     words.extend(args.reset.then(|| "--reset".to_owned()));
     if let Some(dest) = &args.windows_dest {
         words.push(format!("--windows-dest {}", quoted(Path::new(dest))));
@@ -110,7 +114,7 @@ fn summary(outcome: &Outcome, shell: &Shell<'_>) -> String {
     text += &format!("{} in {place}\n", plural(outcome.counts.vms, "VM"));
     text += &counts(&outcome.counts, outcome.dry_run);
     text += &format!("parents by {}: {}\n", outcome.link, clean(&outcome.why));
-    text += &pack_store(outcome);
+    text += &sharing(outcome);
     text += &shell.io();
     text += &vm_access(outcome);
     if let Some(next) = &outcome.next {
@@ -121,8 +125,17 @@ fn summary(outcome: &Outcome, shell: &Shell<'_>) -> String {
     text
 }
 
-/// What saves the copies of RefDisks on the pack's own volume.
-fn pack_store(outcome: &Outcome) -> String {
+/// That RefDisks are shared with the pack, or how they could be.
+fn sharing(outcome: &Outcome) -> String {
+    let counts = &outcome.counts;
+    if counts.ref_disks_shared > 0 {
+        let would = if outcome.dry_run { "would be" } else { "are" };
+        return format!(
+            "the lab's RefDisks {would} further names of the pack's own: {} not copied. Pack or lab \
+             may go; whoever writes into a RefDisk changes both (--copy-refdisks keeps them apart)\n",
+            size(counts.shared_bytes)
+        );
+    }
     let Some(store) = &outcome.pack_store else {
         return String::new();
     };
@@ -133,6 +146,12 @@ fn pack_store(outcome: &Outcome) -> String {
     } else {
         format!("would have saved {saved}")
     };
+    if outcome.link == Link::Hardlink {
+        return format!(
+            "--link hardlink {would}: named outright, it makes the lab's RefDisks further names of the \
+             pack's own\n"
+        );
+    }
     format!(
         "--store {} {would}: the VMs use the pack's own RefDisks, and the pack has to stay\n",
         clean(&store)
@@ -166,7 +185,11 @@ fn counts(counts: &Counts, dry_run: bool) -> String {
     let disks = plural(counts.ref_disks_written, "RefDisk");
     let bytes = size(counts.ref_disk_bytes);
     let there = counts.ref_disks_kept;
-    text += &format!("\n{disks}, {bytes}, {would}stored; {there} stood there already\n");
+    text += &format!("\n{disks}, {bytes}, {would}stored");
+    if counts.ref_disks_shared > 0 {
+        text += &format!("; {} shared with the pack", counts.ref_disks_shared);
+    }
+    text += &format!("; {there} stood there already\n");
     if counts.links_made + counts.links_kept > 0 {
         let links = plural(counts.links_made, "link");
         text += &format!(
@@ -193,6 +216,7 @@ fn ref_disk(step: &RefDiskStep) -> Option<String> {
     match step.action {
         RefDiskAction::Have => None,
         RefDiskAction::Write => Some(line("store", &step.file, step.length)),
+        RefDiskAction::Share => Some(line("share", &step.file, step.length)),
     }
 }
 

@@ -1,0 +1,125 @@
+//! RefDisks that a lab shares with its pack: under `--link hardlink` the store gets a further name
+//! of the pack's own file instead of a copy. Either folder may go without harm to the other; only
+//! who writes into a RefDisk, which is read-only, changes both.
+
+use std::path::{Path, PathBuf};
+
+use super::{UnpackError, links::new_names, places::nearest_folder, preflight::Ground};
+use crate::{
+    base::FileTime,
+    fs::{self, Entry, FsError, Stamp},
+    manifest::StorePlace,
+    plan::{RefDiskAction, RefDiskStep, UnpackPlan},
+    report::{Code, Finding},
+    store::JOURNAL_NAME,
+};
+
+impl Ground<'_> {
+    /// Shares those RefDisks that would be copied within a volume, where that works; notes why it
+    /// does not. One with a parent is copied: it will name that parent by another path.
+    pub(super) fn share(&self, plan: &mut UnpackPlan) -> Result<(), UnpackError> {
+        let store = self.places.store();
+        let volume = fs::volume(&store)?;
+        let near = fs::volume(&self.places.pack)?.key == volume.key;
+        if self.manifest.store != StorePlace::Own || !near {
+            return Ok(());
+        }
+        let folder = nearest_folder(&store)?;
+        let names = new_names(plan);
+        let copied =
+            |step: &&mut RefDiskStep| step.action == RefDiskAction::Write && step.parent.is_none();
+        for step in plan.ref_disks.iter_mut().filter(copied) {
+            self.run.go_on()?;
+            let Some(disk) = self.manifest.ref_disk(&step.id) else {
+                continue;
+            };
+            let wish = Wish {
+                source: self.places.own_store().join(&disk.file),
+                modified: disk.modified,
+                // The name in the store is new as well.
+                names: names.get(&step.id).map_or(1, |new| new.saturating_add(1)),
+                most: volume.max_links,
+                folder,
+            };
+            match wish.obstacle()? {
+                None => step.action = RefDiskAction::Share,
+                Some(why) => plan.findings.push(not_shared(&step.file, &why)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A RefDisk of the pack that is to get further names.
+struct Wish<'a> {
+    source: PathBuf,
+    /// The time that it is to have.
+    modified: FileTime,
+    /// So many new names.
+    names: u64,
+    /// So many names may a file have.
+    most: Option<u64>,
+    /// Where a name is tried.
+    folder: &'a Path,
+}
+
+impl Wish<'_> {
+    /// Tells what stands in its way.
+    fn obstacle(&self) -> Result<Option<String>, UnpackError> {
+        let Entry::File(stamp) = fs::look(&self.source)? else {
+            return Ok(Some("that is no file".to_owned()));
+        };
+        if !stamp.attributes.read_only {
+            return Ok(Some("that is not read-only".to_owned()));
+        }
+        if !stamp.modified.same(self.modified) {
+            return Ok(Some("that has another modification time".to_owned()));
+        }
+        let names = stamp.links.saturating_add(self.names);
+        if let Some(most) = self.most.filter(|&most| names > most) {
+            return Ok(Some(format!(
+                "that would need {names} names, and the file system allows {most}"
+            )));
+        }
+        Ok(fs::try_hard_link(&self.source, self.folder)?.err())
+    }
+}
+
+fn not_shared(file: &str, why: &str) -> Finding {
+    let message = format!("is copied, not shared with the pack's own file: {why}");
+    Finding::note(Code::LinkUnavailable, file, message)
+}
+
+/// Flushes a RefDisk of the pack. One that a program holds open on Windows is in use, by a VM of a
+/// lab that it was flushed for.
+pub(super) fn flush(path: &Path) -> Result<(), UnpackError> {
+    match fs::sync_file(path) {
+        Err(FsError::InUse { .. }) => Ok(()),
+        flushed => Ok(flushed?),
+    }
+}
+
+/// Gives the pack's RefDisk, which was `proved` to hold the right bytes, a further name, `path`.
+///
+/// The pack may be restored meanwhile, and hand its RefDisk over to a VM. It writes its journal
+/// before it counts the file's names, and here the name is made before the journal is looked for:
+/// one of the two sees the other.
+pub(super) fn link(
+    original: &Path,
+    proved: &Stamp,
+    pack: &Path,
+    path: &Path,
+) -> Result<Stamp, UnpackError> {
+    fs::hard_link_if(original, path, |stamp| {
+        if let Some(what) = stamp.difference(proved) {
+            let path = original.to_owned();
+            return Err(FsError::Changed { path, what }.into());
+        }
+        match fs::look(&pack.join(JOURNAL_NAME))? {
+            Entry::Missing => Ok(()),
+            _ => Err(UnpackError::PackAtWork {
+                path: pack.to_owned(),
+            }),
+        }
+    })
+}
