@@ -44,9 +44,20 @@ pub fn hard_link_if<E: From<FsError>>(
     let named = named_if(&temp, link, look);
     if named.is_err() {
         // What cannot be removed now is removed by the next run, as after a crash.
-        let _ = deeds::remove_file(&temp);
+        let _ = remove_name(&temp, original);
     }
     named
+}
+
+/// Removes a name of the file `original`, which stays read-only if it was: older Windows takes that
+/// from all names with the one.
+fn remove_name(name: &Path, original: &Path) -> Result<(), FsError> {
+    let before = stamp(original)?;
+    deeds::remove_file(name)?;
+    if before.attributes.read_only && !stamp(original)?.attributes.read_only {
+        deeds::set_times_and_attributes(original, before.modified, before.attributes)?;
+    }
+    Ok(())
 }
 
 fn named_if<E: From<FsError>>(
@@ -204,7 +215,11 @@ pub fn try_links(from_dir: &Path, to_dir: &Path) -> Result<LinkTrial, FsError> {
 /// Where the name cannot be removed.
 pub fn try_hard_link(original: &Path, to_dir: &Path) -> Result<Result<(), String>, FsError> {
     let before = look(to_dir);
-    let done = try_way(to_dir, |link| hard_link(original, link));
+    let link = temp_path(&to_dir.join(TRIAL_NAME))?;
+    let done = match hard_link(original, &link) {
+        Ok(()) => remove_name(&link, original).map(Ok),
+        Err(error) => Ok(Err(words(&error))),
+    };
     if let Ok(Entry::Folder(modified)) = before {
         let _ = deeds::set_folder_time(to_dir, modified);
     }

@@ -64,23 +64,29 @@ impl<'a> Job<'a> {
     }
 
     pub(super) fn carry_out(&self, shop: &Workshop<'a>) -> Result<(), UnpackError> {
-        let source = SourceFile::open(&self.source, shop.run.meter)?;
+        let source = self.open(shop)?;
         let makings: Vec<_> = self
             .targets
             .iter()
             .map(|target| self.making(*target, &source, shop))
             .collect::<Result<_, _>>()?;
+        let mut opened = Some(source);
+        let mut source = || opened.take().map_or_else(|| self.open(shop), Ok);
         for makings in makings.chunks(OPEN) {
-            self.copy(&source, makings, shop)?;
+            self.copy(source()?, makings, shop)?;
         }
         for step in &self.clones {
             shop.run.go_on()?;
-            self.clone(&source, step, shop)?;
+            self.clone(source()?, step, shop)?;
         }
         match self.shared {
-            Some(step) => self.share(source, step, shop),
+            Some(step) => self.share(source()?, step, shop),
             None => Ok(()),
         }
+    }
+
+    fn open(&self, shop: &Workshop<'_>) -> Result<SourceFile, UnpackError> {
+        Ok(SourceFile::open(&self.source, shop.run.meter)?)
     }
 
     fn making(
@@ -125,15 +131,15 @@ impl<'a> Job<'a> {
     /// Reads the source once, into its digest and everything that is made of it.
     fn copy(
         &self,
-        source: &SourceFile,
+        source: SourceFile,
         makings: &[Making<'a>],
         shop: &Workshop<'a>,
     ) -> Result<(), UnpackError> {
         let mut temps = Vec::with_capacity(makings.len());
         for making in makings {
-            temps.push(Temp::beside(&making.path, source, shop)?);
+            temps.push(Temp::beside(&making.path, &source, shop)?);
         }
-        let digests = if temps.iter().all(|temp| temp.cloned) && self.is_known(source, shop) {
+        let digests = if temps.iter().all(|temp| temp.cloned) && self.is_known(&source, shop) {
             shop.run.meter.add_skipped(source.len());
             shop.run.progress.advance(source.len());
             makings
@@ -141,8 +147,11 @@ impl<'a> Job<'a> {
                 .map(|making| making.known(self.digest))
                 .collect()
         } else {
-            self.pour(source, makings, &mut temps, shop)?
+            self.pour(&source, makings, &mut temps, shop)?
         };
+        // What gets a copy's name may be a further name of it, and older Windows lets nothing take
+        // the place of a file that is open.
+        drop(source);
         for ((making, mut temp), written) in makings.iter().zip(temps).zip(digests) {
             temp.file.apply(&making.patch)?;
             making.finish(temp, written, self.length, shop)?;
@@ -233,13 +242,13 @@ impl<'a> Job<'a> {
     /// but headers.
     fn clone(
         &self,
-        source: &SourceFile,
+        source: SourceFile,
         step: &'a FileStep,
         shop: &Workshop<'a>,
     ) -> Result<(), UnpackError> {
         let in_store = self.in_store.as_deref().unwrap_or(&self.source);
         let stored = SourceFile::open(in_store, shop.run.meter)?;
-        let making = self.making(Target::File(step), source, shop)?;
+        let making = self.making(Target::File(step), &source, shop)?;
         if stored.len() != self.length {
             // There was no room for its parent's path, and the store's copy grew: the pack's, of
             // which this is to be a copy, cannot be made of it.

@@ -3,10 +3,6 @@
 use std::{
     fs::Permissions,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
 };
 
 use labpack::{
@@ -89,6 +85,16 @@ fn set_read_only(path: &Path, set: bool) {
     let mut permissions: Permissions = std::fs::metadata(path).unwrap().permissions();
     permissions.set_readonly(set);
     std::fs::set_permissions(path, permissions).unwrap();
+}
+
+/// Removes a folder with read-only files in it.
+fn remove(root: &Path) {
+    for path in tree(root).into_keys().map(|name| root.join(name)) {
+        if let Entry::File(_) = fs::look(&path).unwrap() {
+            fs::remove_file(&path).unwrap();
+        }
+    }
+    std::fs::remove_dir_all(root).unwrap();
 }
 
 /// The files below `root` that are files below `other` too.
@@ -176,14 +182,15 @@ fn of_pack_and_lab_that_share_refdisks_either_may_go() {
     };
     let before = contents(&lab.at("pack"));
     lab.shared();
-    std::fs::remove_dir_all(lab.at("vms")).unwrap();
+    remove(&lab.at("vms"));
     assert_eq!(contents(&lab.at("pack")), before);
     assert_eq!(fs::stamp(&lab.base()).unwrap().links, 1);
     assert!(!verbs::verify(&lab.at("pack"), None, true).found_errors());
 
+    let lab = Lab::of_three_levels().unwrap();
     lab.shared();
     let vms = contents(&lab.at("vms"));
-    std::fs::remove_dir_all(lab.at("pack")).unwrap();
+    remove(&lab.at("pack"));
     assert_eq!(contents(&lab.at("vms")), vms);
     verbs::must_verify(&lab.at("vms"), None, 2);
 }
@@ -208,10 +215,15 @@ fn restore_shares_no_file_with_a_lab_that_shared_the_packs_refdisks() {
 
 /// A restore between any two steps of the unpack takes the pack's files away, or finds that they
 /// are shared; never does a VM of the export get a file that a lab reads from.
+#[cfg(unix)] // elsewhere a file that is open is not handed over
 #[test]
 fn a_restore_at_any_moment_of_an_unpack_shares_no_file_with_the_lab() {
     let Some(lab) = Lab::made(|export| small_labs::small(export, DiskFormat::Vhd)) else {
         return;
+    };
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     };
     let (mut stops, mut shared) = (0, 0);
     for stop in 1.. {
@@ -239,7 +251,6 @@ fn a_restore_at_any_moment_of_an_unpack_shares_no_file_with_the_lab() {
         stops += 1;
         assert_eq!(in_both(&pack, &vms), [] as [PathBuf; 0], "at {stop}");
         shared += done.map_or(0, |done| done.outcome.counts.ref_disks_shared);
-        std::fs::remove_dir_all(&folder).unwrap();
     }
     assert!(stops > 10, "{stops}");
     assert!(shared > 0, "no unpack came to its end after the restore");
@@ -289,7 +300,7 @@ fn a_refdisk_of_a_copied_pack_is_compared_before_it_is_shared() {
     assert_eq!(done.outcome.counts.ref_disks_shared, 1);
     assert!(done.io.read + done.io.skipped >= std::fs::metadata(&base).unwrap().len());
     assert!(done.io.read <= whole, "{:?} of {whole}", done.io);
-    std::fs::remove_dir_all(&vms).unwrap();
+    remove(&vms);
 
     // Of the same length and time.
     let modified = std::fs::metadata(&base).unwrap().modified().unwrap();
@@ -354,7 +365,9 @@ fn a_refdisk_with_as_many_names_as_the_file_system_allows_is_copied_and_told() {
     assert!(told.contains(&need), "{told}");
     verbs::must_verify(&lab.at("vms"), None, 4);
 
-    std::fs::remove_file(names.join("0")).unwrap();
+    fs::remove_file(&names.join("0")).unwrap();
+    // Older Windows takes that from all names with the one.
+    set_read_only(&base, true);
     let one_less = Request {
         dest: lab.at("one less"),
         ..lab.request(LinkMode::Hardlink)

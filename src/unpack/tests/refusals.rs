@@ -60,7 +60,7 @@ fn what_the_pack_lacks_is_said_by_name() {
         .pack()
         .join("RefDisk")
         .join(&lab.manifest.ref_disks[0].file);
-    std::fs::remove_file(stored).unwrap();
+    fs::remove_file(&stored).unwrap();
     let findings = refused(&request(&lab, LinkMode::Auto));
     for code in ["content-differs", "missing-file", "missing-refdisk"] {
         assert!(findings.contains(&format!("error[{code}]")), "{findings}");

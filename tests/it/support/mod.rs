@@ -122,7 +122,18 @@ pub(crate) fn copy(from: &Path, to: &Path) {
 }
 
 pub(crate) fn set_time(path: &Path, (seconds, nanos): (i64, u32)) {
+    let permissions = fs::metadata(path).unwrap().permissions();
+    if cfg!(windows) && permissions.readonly() {
+        let mut writable = permissions.clone();
+        #[expect(
+            clippy::permissions_set_readonly_false,
+            reason = "on Windows this clears one attribute"
+        )]
+        writable.set_readonly(false);
+        fs::set_permissions(path, writable).unwrap();
+    }
     filetime::set_file_mtime(path, filetime::FileTime::from_unix_time(seconds, nanos)).unwrap();
+    fs::set_permissions(path, permissions).unwrap();
 }
 
 /// Sums the lengths of the files below a folder.
