@@ -17,7 +17,7 @@ use labpack::{
 
 use crate::{
     pack_in_place::manifest_of,
-    support::{bytes_in, contents, copy, labs, small_labs, tree, verbs},
+    support::{bytes_in, contents, copy, labs, set_time, small_labs, tree, verbs},
 };
 
 /// A lab with a pack beside it, and room for what is made of that.
@@ -286,6 +286,34 @@ fn where_a_restore_has_begun_meanwhile_no_name_is_left_behind() {
 }
 
 #[test]
+fn a_file_that_takes_the_place_of_a_refdisk_once_that_was_proved_is_not_shared() {
+    let Some(lab) = Lab::on_one_parent() else {
+        return;
+    };
+    let (base, other) = (lab.base(), lab.at("other"));
+    std::fs::write(&other, vec![7; std::fs::read(&base).unwrap().len()]).unwrap();
+    let (here, theirs, place) = (lab.at("vms").join("RefDisk"), other.clone(), base.clone());
+    let guard = seam::install(move |step| {
+        if step.kind == StepKind::Link && step.path.starts_with(&here) {
+            std::fs::rename(&place, place.with_extension("kept")).unwrap();
+            std::fs::rename(&theirs, &place).unwrap();
+        }
+        Ok(())
+    });
+    let done = verbs::try_unpack(&lab.request(LinkMode::Hardlink));
+    drop(guard);
+    let error = done.map(|done| done.outcome).unwrap_err();
+    assert!(
+        matches!(error, UnpackError::Fs(fs::FsError::Changed { .. })),
+        "{error:?}"
+    );
+    assert_eq!(in_both(&lab.at("vms"), &lab.at("pack")), [] as [PathBuf; 0]);
+    std::fs::rename(base.with_extension("kept"), &base).unwrap();
+    lab.shared();
+    verbs::must_verify(&lab.at("vms"), None, 4);
+}
+
+#[test]
 fn a_refdisk_of_a_copied_pack_is_compared_before_it_is_shared() {
     let Some(lab) = Lab::on_one_parent() else {
         return;
@@ -320,11 +348,20 @@ fn a_refdisk_of_a_copied_pack_is_compared_before_it_is_shared() {
 }
 
 #[test]
-fn a_refdisk_that_may_be_written_to_is_copied_and_told() {
+fn a_refdisk_that_may_be_written_to_or_has_another_time_is_copied_and_told() {
+    copied_and_told("not read-only", |base| set_read_only(base, false));
+    copied_and_told("another modification time", |base| {
+        set_read_only(base, false);
+        set_time(base, (1_600_000_000, 0));
+        set_read_only(base, true);
+    });
+}
+
+fn copied_and_told(why: &str, change: impl FnOnce(&Path)) {
     let Some(lab) = Lab::on_one_parent() else {
         return;
     };
-    set_read_only(&lab.base(), false);
+    change(&lab.base());
     let done = verbs::unpack(&lab.request(LinkMode::Hardlink));
     let counts = done.outcome.counts;
     assert_eq!((counts.ref_disks_shared, counts.ref_disks_written), (0, 1));
@@ -333,11 +370,7 @@ fn a_refdisk_that_may_be_written_to_is_copied_and_told() {
         .filter(|finding| finding.code == Code::LinkUnavailable)
         .collect();
     assert_eq!(told.len(), 1, "{}", done.outcome.findings);
-    assert!(
-        told[0].message.contains("not read-only"),
-        "{}",
-        told[0].message
-    );
+    assert!(told[0].message.contains(why), "{}", told[0].message);
     assert_eq!(in_both(&lab.at("pack"), &lab.at("vms")), [] as [PathBuf; 0]);
 }
 

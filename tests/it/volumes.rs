@@ -132,6 +132,15 @@ fn on_ntfs_hard_links_and_symbolic_links_give_sound_chains() {
             done.outcome.counts
         );
         verbs::must_verify(&dest, None, LEAVES);
+        // ntfs-3g keeps the read-only attribute only with the option `permissions`.
+        let stored = std::fs::read_dir(pack.join("RefDisk")).unwrap();
+        let stored = stored.map(|entry| entry.unwrap().metadata().unwrap());
+        let protected = stored
+            .filter(|found| found.permissions().readonly())
+            .count();
+        let shared = done.outcome.counts.ref_disks_shared > 0;
+        let expected = link == LinkMode::Hardlink && protected > 0;
+        assert_eq!(shared, expected, "{link}: {protected}");
     }
     verbs::pack(&verbs::here(&export));
     verbs::restore(&export);
@@ -240,6 +249,36 @@ fn auto_takes_block_clones_on_btrfs_and_xfs_and_says_why() {
         assert_eq!(link, Link::Reflink, "{why}");
         assert!(why.contains("clone"), "{why}");
     }
+}
+
+#[test]
+fn where_blocks_are_cloned_hard_links_share_no_file_with_the_pack() {
+    for volume in [Mounted::btrfs(), Mounted::xfs()].into_iter().flatten() {
+        let (export, pack) = (lab(&volume.path()), volume.path().join("pack"));
+        verbs::pack(&verbs::to(&export, &pack));
+        let dest = volume.path().join("dest");
+        let done = verbs::unpack(&verbs::by(LinkMode::Hardlink, &pack, &dest));
+        let counts = done.outcome.counts;
+        assert!(counts.ref_disks_written > 0, "{counts:?}");
+        assert_eq!(counts.ref_disks_shared, 0, "{counts:?}");
+        assert!(done.io.cloned > done.io.written, "{:?}", done.io);
+        verbs::must_verify(&dest, None, LEAVES);
+    }
+}
+
+#[test]
+fn a_pack_on_another_volume_is_copied_for_hard_links_without_a_word() {
+    let Some(volume) = Mounted::tmpfs(200) else {
+        return;
+    };
+    let scratch = tempfile::tempdir().unwrap();
+    let (export, pack) = (lab(scratch.path()), scratch.path().join("pack"));
+    verbs::pack(&verbs::to(&export, &pack));
+    let dest = volume.path().join("dest");
+    let done = verbs::unpack(&verbs::by(LinkMode::Hardlink, &pack, &dest));
+    assert_eq!(done.outcome.counts.ref_disks_shared, 0);
+    let told = done.outcome.findings.to_string();
+    assert!(!told.contains("not shared"), "{told}");
 }
 
 #[test]
