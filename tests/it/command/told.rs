@@ -122,6 +122,51 @@ fn commands_in_the_wrong_order_are_refused_with_the_right_one() {
 }
 
 #[test]
+fn an_unpack_tells_what_it_shares_with_the_pack_and_what_could_be_shared() {
+    let lab = Lab::new();
+    let trial = labpack::fs::try_links(lab.scratch.path(), lab.scratch.path());
+    if trial.unwrap().reflink.is_ok() {
+        println!("skipped: this volume clones blocks, and nothing is shared");
+        return;
+    }
+    let pack = lab.beside("pack");
+    run(args!["pack", lab.export, "--output", pack]).ends(0);
+    let unpack = |dest: &str, more: &[&str]| {
+        let line = args!["unpack", pack, lab.beside(dest)].to_vec();
+        let more = more.iter().map(std::ffi::OsString::from);
+        run(line.into_iter().chain(more)).ends(0).out
+    };
+    let hard = ["--link", "hardlink"];
+    let planned = unpack("hard", &["--link", "hardlink", "--dry-run"]);
+    for said in ["share   base.", "would be further names", "--link hardlink"] {
+        assert!(planned.contains(said), "`{said}` is not in: {planned}");
+    }
+    let done = unpack("hard", &hard);
+    for said in [
+        "; 1 shared with the pack",
+        "are further names",
+        "--copy-refdisks",
+    ] {
+        assert!(done.contains(said), "`{said}` is not in: {done}");
+    }
+    assert!(!unpack("hard", &hard).contains("further names"));
+    let apart = unpack(
+        "apart",
+        &["--link", "hardlink", "--copy-refdisks", "--dry-run"],
+    );
+    assert!(apart.contains("--link hardlink --copy-refdisks"), "{apart}");
+    let apart = unpack("apart", &["--link", "hardlink", "--copy-refdisks"]);
+    assert!(!apart.contains("further names"), "{apart}");
+    let auto = unpack("auto", &[]);
+    assert!(auto.contains("--link hardlink would have saved"), "{auto}");
+    let relocated = unpack("relocated", &["--link", "relocate"]);
+    assert!(
+        relocated.contains("RefDisk would have saved"),
+        "{relocated}"
+    );
+}
+
+#[test]
 fn nothing_to_verify_is_something_wrong() {
     let scratch = tempfile::tempdir().unwrap();
     let said = run(args!["verify", scratch.path(), "--json"]).ends(1);
