@@ -72,15 +72,16 @@ impl<'a> Job<'a> {
             .collect::<Result<_, _>>()?;
         let mut opened = Some(source);
         let mut source = || opened.take().map_or_else(|| self.open(shop), Ok);
+        let mut proved = None;
         for makings in makings.chunks(OPEN) {
-            self.copy(source()?, makings, shop)?;
+            proved = Some(self.copy(source()?, makings, shop)?);
         }
         for step in &self.clones {
             shop.run.go_on()?;
             self.clone(source()?, step, shop)?;
         }
         match self.shared {
-            Some(step) => self.share(source()?, step, shop),
+            Some(step) => self.share(proved, step, shop),
             None => Ok(()),
         }
     }
@@ -128,13 +129,14 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// Reads the source once, into its digest and everything that is made of it.
+    /// Reads the source once, into its digest and everything that is made of it. Returns the stamp
+    /// of what proved to be right.
     fn copy(
         &self,
         source: SourceFile,
         makings: &[Making<'a>],
         shop: &Workshop<'a>,
-    ) -> Result<(), UnpackError> {
+    ) -> Result<Stamp, UnpackError> {
         let mut temps = Vec::with_capacity(makings.len());
         for making in makings {
             temps.push(Temp::beside(&making.path, &source, shop)?);
@@ -151,12 +153,13 @@ impl<'a> Job<'a> {
         };
         // What gets a copy's name may be a further name of it, and older Windows lets nothing take
         // the place of a file that is open.
+        let proved = *source.opened();
         drop(source);
         for ((making, mut temp), written) in makings.iter().zip(temps).zip(digests) {
             temp.file.apply(&making.patch)?;
             making.finish(temp, written, self.length, shop)?;
         }
-        Ok(())
+        Ok(proved)
     }
 
     /// Tells whether the source is the file that had this digest, unchanged since.
@@ -211,31 +214,40 @@ impl<'a> Job<'a> {
         })
     }
 
-    /// Gives the RefDisk a further name in the destination's store, once its bytes are proved.
+    /// Gives the RefDisk a further name in the destination's store. `proved` is what it was when its
+    /// bytes were found to be right, if they were read.
     fn share(
         &self,
-        source: SourceFile,
+        proved: Option<Stamp>,
         step: &RefDiskStep,
         shop: &Workshop<'_>,
     ) -> Result<(), UnpackError> {
         let Some(path) = self.in_store.as_deref() else {
             return Ok(());
         };
-        let known = self.is_known(&source, shop);
-        if known {
-            shop.run.meter.add_skipped(source.len());
-            shop.run.progress.advance(source.len());
-        } else if self.targets.is_empty() {
-            self.compare(fs::content_id(&source, shop.run)?, self.digest)?;
-        }
-        let proved = *source.opened();
-        drop(source);
-        if !known {
+        let (proved, was_read) = match proved {
+            Some(stamp) => (stamp, true),
+            None => self.prove(shop)?,
+        };
+        if was_read {
             // Whoever copied the pack here may not have waited for the disk.
             sharing::flush(&self.source)?;
         }
         let come = sharing::link(&self.source, &proved, &shop.places.pack, path);
         settle_ref_disk(step, come, shop)
+    }
+
+    /// Makes sure that the source's bytes are right. Returns its stamp, and whether it was read.
+    fn prove(&self, shop: &Workshop<'_>) -> Result<(Stamp, bool), UnpackError> {
+        let source = self.open(shop)?;
+        let known = self.is_known(&source, shop);
+        if known {
+            shop.run.meter.add_skipped(source.len());
+            shop.run.progress.advance(source.len());
+        } else {
+            self.compare(fs::content_id(&source, shop.run)?, self.digest)?;
+        }
+        Ok((*source.opened(), !known))
     }
 
     /// Clones a file from the destination's store, whose copy has been proved; nothing is read
@@ -252,7 +264,7 @@ impl<'a> Job<'a> {
         if stored.len() != self.length {
             // There was no room for its parent's path, and the store's copy grew: the pack's, of
             // which this is to be a copy, cannot be made of it.
-            return self.copy(source, &[making], shop);
+            return self.copy(source, &[making], shop).map(drop);
         }
         let mut patch = self.as_packed(&stored)?;
         patch.then(making.patch.clone());

@@ -1,6 +1,7 @@
 //! Files of the pack whose bytes need not be read: they look as they did when they were last.
 //!
-//! Only a block clone goes by this. What is copied is read, and what is read is compared.
+//! Only block clones and further names go by this. What is copied is read, and what is read is
+//! compared.
 
 use std::{
     collections::HashMap,

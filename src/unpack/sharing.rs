@@ -75,6 +75,10 @@ impl Wish<'_> {
         if !stamp.modified.same(self.modified) {
             return Ok(Some("that has another modification time".to_owned()));
         }
+        if stamp.sparse_or_compressed {
+            let why = "that is sparse, compressed or encrypted, which Hyper-V refuses";
+            return Ok(Some(why.to_owned()));
+        }
         let names = stamp.links.saturating_add(self.names);
         if let Some(most) = self.most.filter(|&most| names > most) {
             return Ok(Some(format!(

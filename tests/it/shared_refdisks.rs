@@ -147,6 +147,9 @@ fn by_hard_links_a_lab_shares_the_packs_bases_and_no_byte_of_them_is_read_or_wri
     let again = verbs::unpack(&request);
     assert_eq!(again.outcome.counts.ref_disks_kept, 2);
     assert_eq!((again.io.read, again.io.written), (0, 0));
+    // A further name is no change of what is remembered of a file.
+    let packed = verbs::pack(&verbs::to(&lab.at("export"), &lab.at("pack")));
+    assert_eq!((packed.io.read, packed.io.written), (0, 0));
 }
 
 #[test]
@@ -211,6 +214,45 @@ fn restore_shares_no_file_with_a_lab_that_shared_the_packs_refdisks() {
     assert_eq!(tree(&export), before);
     assert_eq!(contents(&lab.at("vms")), vms);
     assert_eq!(in_both(&export, &lab.at("vms")), [] as [PathBuf; 0]);
+}
+
+#[test]
+fn a_pack_in_place_whose_refdisks_are_shared_is_packed_again_without_reading() {
+    let Some(lab) = Lab::on_one_parent() else {
+        return;
+    };
+    let export = lab.at("export");
+    verbs::pack(&verbs::here(&export));
+    let done = verbs::unpack(&verbs::by(LinkMode::Hardlink, &export, &lab.at("vms")));
+    assert_eq!(done.outcome.counts.ref_disks_shared, 1);
+    let before = tree(&export);
+    let again = verbs::pack(&verbs::here(&export));
+    assert_eq!((again.io.read, again.io.written), (0, 0));
+    assert_eq!(tree(&export), before);
+}
+
+#[test]
+fn a_refdisk_of_which_files_are_copied_too_is_read_once_and_shared() {
+    let lab = Lab::made(|export| {
+        small_labs::four_on_one_parent(export, DiskFormat::Vhd);
+        let disks = export.join("VM 1").join(small_labs::DISKS);
+        // No parent, and the bytes of one: a file of its own wherever it is unpacked.
+        std::fs::copy(disks.join("base.vhd"), export.join("VM 1/spare.img")).unwrap();
+    });
+    let Some(lab) = lab else { return };
+    let done = verbs::unpack(&lab.request(LinkMode::Hardlink));
+    let counts = done.outcome.counts;
+    assert_eq!((counts.ref_disks_shared, counts.ref_disks_written), (1, 0));
+    let whole = bytes_in(&lab.at("pack"));
+    assert!(done.io.read <= whole, "{:?} of {whole}", done.io);
+    let spare = lab.at("vms").join("VM 1/spare.img");
+    assert_eq!(fs::stamp(&spare).unwrap().links, 1);
+    assert_eq!(
+        std::fs::read(spare).unwrap(),
+        std::fs::read(lab.base()).unwrap()
+    );
+    assert_eq!(in_both(&lab.at("pack"), &lab.at("vms")), [lab.base()]);
+    verbs::must_verify(&lab.at("vms"), None, 5);
 }
 
 /// A restore between any two steps of the unpack takes the pack's files away, or finds that they
