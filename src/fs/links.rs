@@ -26,46 +26,35 @@ pub fn hard_link(original: &Path, link: &Path) -> Result<(), FsError> {
     })
 }
 
-/// Gives the file `original` another name, `link`, once `look` has looked at it and allows that; the
-/// name is a temporary one before. Flushes the folder.
+/// Gives the file `original` another name, `link`, once `check` has seen its stamp under a temporary
+/// name and allows that. Flushes the folder.
 ///
 /// # Errors
-/// As [`hard_link`], and what `look` says; then no name is left.
+/// As [`hard_link`], and what `check` says; the temporary name is removed then.
 pub fn hard_link_if<E: From<FsError>>(
     original: &Path,
     link: &Path,
-    look: impl FnOnce(&Stamp) -> Result<(), E>,
+    check: impl FnOnce(&Stamp) -> Result<(), E>,
 ) -> Result<Stamp, E> {
     // Under a lock nobody takes the temporary name for one that was left behind.
     let held = system::open_shared(original).map_err(FsError::when("open", original))?;
     let _ = held.try_lock_shared();
     let temp = temp_path(link)?;
     hard_link(original, &temp)?;
-    let named = named_if(&temp, link, look);
+    let named = named_if(&temp, link, check);
     if named.is_err() {
         // What cannot be removed now is removed by the next run, as after a crash.
-        let _ = remove_name(&temp, original);
+        let _ = deeds::remove_file(&temp);
     }
     named
-}
-
-/// Removes a name of the file `original`, which stays read-only if it was: older Windows takes that
-/// from all names with the one.
-fn remove_name(name: &Path, original: &Path) -> Result<(), FsError> {
-    let before = stamp(original)?;
-    deeds::remove_file(name)?;
-    if before.attributes.read_only && !stamp(original)?.attributes.read_only {
-        deeds::set_times_and_attributes(original, before.modified, before.attributes)?;
-    }
-    Ok(())
 }
 
 fn named_if<E: From<FsError>>(
     temp: &Path,
     link: &Path,
-    look: impl FnOnce(&Stamp) -> Result<(), E>,
+    check: impl FnOnce(&Stamp) -> Result<(), E>,
 ) -> Result<Stamp, E> {
-    look(&stamp(temp)?)?;
+    check(&stamp(temp)?)?;
     deeds::rename_new(temp, link)?;
     Ok(stamp(link)?)
 }
@@ -217,7 +206,7 @@ pub fn try_hard_link(original: &Path, to_dir: &Path) -> Result<Result<(), String
     let before = look(to_dir);
     let link = temp_path(&to_dir.join(TRIAL_NAME))?;
     let done = match hard_link(original, &link) {
-        Ok(()) => remove_name(&link, original).map(Ok),
+        Ok(()) => deeds::remove_file(&link).map(Ok),
         Err(error) => Ok(Err(words(&error))),
     };
     if let Ok(Entry::Folder(modified)) = before {

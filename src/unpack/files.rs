@@ -118,14 +118,17 @@ fn of_ref_disk<'a>(
 ) -> Option<Job<'a>> {
     let in_store = shop.plan.ref_disks.iter().find(|step| step.id == disk.id);
     let wanted = in_store.filter(|step| step.action == RefDiskAction::Write);
-    let shared = in_store.filter(|step| step.action == RefDiskAction::Share);
+    let shared = in_store
+        .filter(|step| step.action == RefDiskAction::Share)
+        .zip(shop.shelf)
+        .map(|(step, shelf)| (step, shelf.path_of(step)));
     let from_store = shop.plan.link == Link::Reflink && in_store.is_some();
     let (clones, copies) = if from_store {
         (steps, Vec::new())
     } else {
         (Vec::new(), steps)
     };
-    if wanted.or(shared).is_none() && clones.is_empty() && copies.is_empty() {
+    if wanted.is_none() && shared.is_none() && clones.is_empty() && copies.is_empty() {
         return None;
     }
     let store_targets = wanted.map(Target::RefDisk).into_iter();

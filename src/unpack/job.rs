@@ -27,8 +27,8 @@ pub(super) struct Job<'a> {
     pub(super) targets: Vec<Target<'a>>,
     /// What is cloned from the destination's store afterwards.
     pub(super) clones: Vec<&'a FileStep>,
-    /// The RefDisk of which the destination's store gets a further name.
-    pub(super) shared: Option<&'a RefDiskStep>,
+    /// The RefDisk of which the destination's store gets a further name, and that name.
+    pub(super) shared: Option<(&'a RefDiskStep, PathBuf)>,
     /// Where the RefDisk is in the destination's store, if it is to be there.
     pub(super) in_store: Option<PathBuf>,
     /// For a mid-chain RefDisk, the name of its parent in the pack.
@@ -70,18 +70,22 @@ impl<'a> Job<'a> {
             .iter()
             .map(|target| self.making(*target, &source, shop))
             .collect::<Result<_, _>>()?;
-        let mut opened = Some(source);
-        let mut source = || opened.take().map_or_else(|| self.open(shop), Ok);
         let mut proved = None;
+        let mut source = Some(source);
         for makings in makings.chunks(OPEN) {
-            proved = Some(self.copy(source()?, makings, shop)?);
+            let source = match source.take() {
+                Some(source) => source,
+                None => self.open(shop)?,
+            };
+            proved = Some(self.copy(source, makings, shop)?);
         }
+        drop(source);
         for step in &self.clones {
             shop.run.go_on()?;
-            self.clone(source()?, step, shop)?;
+            self.clone(step, shop)?;
         }
-        match self.shared {
-            Some(step) => self.share(proved, step, shop),
+        match &self.shared {
+            Some((step, path)) => self.share(proved, step, path, shop),
             None => Ok(()),
         }
     }
@@ -214,50 +218,36 @@ impl<'a> Job<'a> {
         })
     }
 
-    /// Gives the RefDisk a further name in the destination's store. `proved` is what it was when its
-    /// bytes were found to be right, if they were read.
+    /// Gives the RefDisk a further name at `path`, in the destination's store. `proved` is what it
+    /// was when its bytes were found to be right, if they were read.
     fn share(
         &self,
         proved: Option<Stamp>,
         step: &RefDiskStep,
+        path: &Path,
         shop: &Workshop<'_>,
     ) -> Result<(), UnpackError> {
-        let Some(path) = self.in_store.as_deref() else {
-            return Ok(());
-        };
-        let (proved, was_read) = match proved {
-            Some(stamp) => (stamp, true),
-            None => self.prove(shop)?,
-        };
-        if was_read {
-            // Whoever copied the pack here may not have waited for the disk.
-            sharing::flush(&self.source)?;
-        }
+        let proved = proved.map_or_else(|| self.prove(shop), Ok)?;
         let come = sharing::link(&self.source, &proved, &shop.places.pack, path);
         settle_ref_disk(step, come, shop)
     }
 
-    /// Makes sure that the source's bytes are right. Returns its stamp, and whether it was read.
-    fn prove(&self, shop: &Workshop<'_>) -> Result<(Stamp, bool), UnpackError> {
+    /// Makes sure that the source's bytes are right, and returns its stamp.
+    fn prove(&self, shop: &Workshop<'_>) -> Result<Stamp, UnpackError> {
         let source = self.open(shop)?;
-        let known = self.is_known(&source, shop);
-        if known {
+        if self.is_known(&source, shop) {
             shop.run.meter.add_skipped(source.len());
             shop.run.progress.advance(source.len());
         } else {
             self.compare(fs::content_id(&source, shop.run)?, self.digest)?;
         }
-        Ok((*source.opened(), !known))
+        Ok(*source.opened())
     }
 
     /// Clones a file from the destination's store, whose copy has been proved; nothing is read
     /// but headers.
-    fn clone(
-        &self,
-        source: SourceFile,
-        step: &'a FileStep,
-        shop: &Workshop<'a>,
-    ) -> Result<(), UnpackError> {
+    fn clone(&self, step: &'a FileStep, shop: &Workshop<'a>) -> Result<(), UnpackError> {
+        let source = self.open(shop)?;
         let in_store = self.in_store.as_deref().unwrap_or(&self.source);
         let stored = SourceFile::open(in_store, shop.run.meter)?;
         let making = self.making(Target::File(step), &source, shop)?;
@@ -394,15 +384,15 @@ fn settle_ref_disk(
     come: Result<Stamp, UnpackError>,
     shop: &Workshop<'_>,
 ) -> Result<(), UnpackError> {
-    let Some(shelf) = shop.shelf else {
-        return Ok(());
-    };
-    let stamp = match come {
+    let stamp = match (come, shop.shelf) {
         // Another lab, unpacked at the same time, may have brought the same.
-        Err(UnpackError::Fs(FsError::Exists { path })) => shelf
+        (Err(UnpackError::Fs(FsError::Exists { path })), Some(shelf)) => shelf
             .has_come(shop.manifest, step, shop.run)?
             .ok_or(UnpackError::Fs(FsError::Exists { path }))?,
-        come => come?,
+        (come, _) => come?,
+    };
+    let Some(shelf) = shop.shelf else {
+        return Ok(());
     };
     shelf.register(shop.manifest, step, Some(&stamp), shop.run)
 }

@@ -93,6 +93,11 @@ impl Places {
         named.unwrap_or_else(|| self.dest.join(STORE))
     }
 
+    /// Tells whether the store is a part of the lab.
+    pub(super) fn has_store_inside(&self) -> bool {
+        self.store().starts_with(&self.dest)
+    }
+
     /// The store that a pack may have of its own.
     pub(super) fn own_store(&self) -> PathBuf {
         self.pack.join(STORE)

@@ -1,6 +1,9 @@
-//! RefDisks that a lab shares with its pack: under `--link hardlink` the store gets a further name
-//! of the pack's own file instead of a copy. Either folder may go without harm to the other; only
-//! who writes into a RefDisk, which is read-only, changes both.
+//! RefDisks that a lab shares with its pack: under `--link hardlink` the lab's store gets a further
+//! name of the pack's own file instead of a copy. Either folder may go without harm to the other;
+//! only who writes into a RefDisk, which is read-only, changes both.
+//!
+//! Not on Windows: while a VM has one name of a file open there, none of its names can be removed or
+//! renamed, and neither pack nor another lab is to wait for a VM.
 
 use std::path::{Path, PathBuf};
 
@@ -16,12 +19,14 @@ use crate::{
 
 impl Ground<'_> {
     /// Shares those RefDisks that would be copied within a volume, where that works; notes why it
-    /// does not. One with a parent is copied: it will name that parent by another path.
+    /// does not. One with a parent is copied: it will name that parent by another path. So is one
+    /// that goes into a store of several labs: not all of them have asked for this.
     pub(super) fn share(&self, plan: &mut UnpackPlan) -> Result<(), UnpackError> {
         let store = self.places.store();
         let volume = fs::volume(&store)?;
         let near = fs::volume(&self.places.pack)?.key == volume.key;
-        if self.manifest.store != StorePlace::Own || !near {
+        let both_own = self.manifest.store == StorePlace::Own && self.places.has_store_inside();
+        if cfg!(windows) || !near || !both_own {
             return Ok(());
         }
         let folder = nearest_folder(&store)?;
@@ -44,6 +49,28 @@ impl Ground<'_> {
             match wish.obstacle()? {
                 None => step.action = RefDiskAction::Share,
                 Some(why) => plan.findings.push(not_shared(&step.file, &why)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds RefDisks that are shared already, where they are to be copied.
+    pub(super) fn check_apart(&self, plan: &mut UnpackPlan) -> Result<(), UnpackError> {
+        let standing = |step: &&RefDiskStep| step.action == RefDiskAction::Have;
+        let (ours, theirs) = (self.places.store(), self.places.own_store());
+        if ours == theirs {
+            return Ok(());
+        }
+        for step in plan.ref_disks.iter().filter(standing) {
+            let Some(disk) = self.manifest.ref_disk(&step.id) else {
+                continue;
+            };
+            let stored = fs::look(&ours.join(&step.file))?;
+            let original = fs::look(&theirs.join(&disk.file))?;
+            if let (Entry::File(stored), Entry::File(original)) = (stored, original)
+                && stored.key == original.key
+            {
+                plan.findings.push(shared_already(&step.file));
             }
         }
         Ok(())
@@ -89,41 +116,42 @@ impl Wish<'_> {
     }
 }
 
+fn shared_already(file: &str) -> Finding {
+    let message = "stands in the lab's store already, as a further name of the pack's own file";
+    Finding::error(Code::NameInUse, file, message)
+        .next("remove it from the lab's store, and run the same command again: it is copied then")
+}
+
 fn not_shared(file: &str, why: &str) -> Finding {
     let message = format!("is copied, not shared with the pack's own file: {why}");
     Finding::note(Code::LinkUnavailable, file, message)
 }
 
-/// Flushes a RefDisk of the pack. One that a program holds open on Windows is in use, by a VM of a
-/// lab that it was flushed for.
-pub(super) fn flush(path: &Path) -> Result<(), UnpackError> {
-    match fs::sync_file(path) {
-        Err(FsError::InUse { .. }) => Ok(()),
-        flushed => Ok(flushed?),
-    }
-}
-
 /// Gives the pack's RefDisk, which was `proved` to hold the right bytes, a further name, `path`.
 ///
-/// The pack may be restored meanwhile, and hand its RefDisk over to a VM. It writes its journal
-/// before it counts the file's names, and here the name is made before the journal is looked for:
-/// one of the two sees the other.
+/// The pack may be restored meanwhile, and hand its RefDisk over to a VM. A restore writes its
+/// journal before it counts the file's names, and here the name is made before anything is looked
+/// for: a restore that counted before is seen, by its journal or, once it is through, by what it
+/// took away; one that counts later sees the name.
 pub(super) fn link(
     original: &Path,
     proved: &Stamp,
     pack: &Path,
     path: &Path,
 ) -> Result<Stamp, UnpackError> {
+    // Whoever copied the pack here may not have waited for the disk.
+    fs::sync_file(original)?;
     fs::hard_link_if(original, path, |stamp| {
         if let Some(what) = stamp.difference(proved) {
             let path = original.to_owned();
             return Err(FsError::Changed { path, what }.into());
         }
-        match fs::look(&pack.join(JOURNAL_NAME))? {
-            Entry::Missing => Ok(()),
-            _ => Err(UnpackError::PackAtWork {
-                path: pack.to_owned(),
-            }),
+        let at_work = fs::look(&pack.join(JOURNAL_NAME))? != Entry::Missing;
+        let stands = matches!(fs::look(original)?, Entry::File(now) if now.key == stamp.key);
+        if at_work || !stands {
+            let path = pack.to_owned();
+            return Err(UnpackError::PackAtWork { path });
         }
+        Ok(())
     })
 }

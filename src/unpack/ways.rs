@@ -35,7 +35,9 @@ pub(super) fn choose(
         .ref_disks
         .iter()
         .any(|step| step.action == RefDiskAction::Write);
-    if link == Link::Hardlink && copies && !request.copy_ref_disks {
+    if request.copy_ref_disks {
+        ground.check_apart(&mut way.plan)?;
+    } else if link == Link::Hardlink && copies {
         // Block clones cost as little, and nobody who writes into one changes the other.
         way.clones = trial.trial()?.reflink.is_ok();
         if !way.clones {

@@ -20,6 +20,7 @@ use labpack::{
 use crate::{
     faults::{Chain, Stopped, files, in_one_thread, no_leftovers, original, rounds, scratch, seed},
     faults_disk::Dice,
+    shared_refdisks::in_both,
     support::{Watch, copy, verbs},
 };
 
@@ -333,6 +334,41 @@ fn an_unpack_of_a_pack_that_is_being_restored_takes_nothing_wrong() {
                 must(unpack_of(&root.join("lab"), root, LinkMode::Relocate), when);
             }
             vms_verify(root, when);
+        },
+    });
+}
+
+#[test]
+fn an_unpack_that_shares_refdisks_of_a_pack_that_is_being_restored_shares_no_file_of_the_export() {
+    let unpack = |root: &Path| -> Result<(), Stopped> {
+        let request = verbs::by(LinkMode::Hardlink, &root.join("lab"), &root.join("vms"));
+        verbs::try_unpack(&request)?;
+        Ok(())
+    };
+    shuffle(&Pair {
+        name: "unpack that shares beside restore",
+        prepare: |root| {
+            copy_lab(root);
+            must(pack_here(root), "before");
+        },
+        verbs: [
+            Box::new(unpack),
+            Box::new(|root| {
+                verbs::try_restore(&root.join("lab"), None)?;
+                Ok(())
+            }),
+        ],
+        check: |root, ends, when| {
+            let (lab, vms) = (root.join("lab"), root.join("vms"));
+            assert!(ends[1], "{when}: the restore did not complete");
+            assert_eq!(files(&lab), files(&original().lab), "{when}");
+            let both = in_both(&vms, &lab);
+            assert!(both.is_empty(), "{when}: {both:?}");
+            if !ends[0] {
+                must(pack_here(root), when);
+                verbs::unpack(&verbs::by(LinkMode::Hardlink, &lab, &vms));
+            }
+            verbs::must_verify(&vms, None, 2);
         },
     });
 }

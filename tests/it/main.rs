@@ -43,6 +43,7 @@ mod pack_again;
 mod pack_in_place;
 mod pack_output;
 mod pack_stopped;
+#[cfg(unix)] // elsewhere nothing is shared
 mod shared_refdisks;
 mod sharing;
 mod stores;

@@ -142,7 +142,8 @@ pub(crate) struct Unpack {
     /// How each VM gets at its parents
     #[arg(short, long, value_enum, default_value_t, value_name = "MODE")]
     pub(crate) link: LinkMode,
-    /// Copy RefDisks even where --link hardlink would give the pack's own files further names
+    /// Copy RefDisks even where --link hardlink would give the pack's own files further names, in
+    /// which whoever writes into one changes pack and lab
     #[arg(long)]
     pub(crate) copy_refdisks: bool,
     /// Put files that have been used since back to how they were packed
@@ -167,8 +168,8 @@ pub(crate) enum LinkMode {
     Auto,
     /// A block clone: an independent file that shares storage (ReFS, Dev Drive, Btrfs, XFS)
     Reflink,
-    /// Another name for the RefDisk (same volume). On the pack's volume the lab's RefDisks are then
-    /// further names of the pack's own, unless it can clone blocks
+    /// Another name for the RefDisk (same volume). Elsewhere than on Windows, and where the volume
+    /// cannot clone blocks, the lab's RefDisks are further names of the pack's own
     Hardlink,
     /// What mklink makes (needs the right to, or Developer Mode)
     Symlink,

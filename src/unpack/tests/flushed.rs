@@ -46,7 +46,7 @@ fn a_refdisk_that_another_program_brought_is_flushed_before_it_is_shared() {
     let work = || carry_out(&request(&lab, LinkMode::Hardlink));
     let (outcome, steps) = seam::record(lab.root.path(), work);
     if outcome.unwrap().counts.ref_disks_shared == 0 {
-        println!("skipped: this volume clones blocks, and nothing is shared");
+        println!("skipped: on Windows, and where blocks are cloned, nothing is shared");
         return;
     }
     let at = |step| steps.iter().position(|taken| *taken == step).unwrap();

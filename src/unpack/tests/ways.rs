@@ -92,8 +92,8 @@ fn under_hard_links_every_file_reads_the_same_and_every_chain_holds() {
                 .below(&lab.dest()),
         );
         // Both names of each VM, those in the stores of lab and pack.
-        let clones = clones(&lab);
-        assert_eq!(stamp.unwrap().links, if clones { 5 } else { 6 });
+        let apart = cfg!(windows) || clones(&lab);
+        assert_eq!(stamp.unwrap().links, if apart { 5 } else { 6 });
     }
 }
 

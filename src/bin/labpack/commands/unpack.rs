@@ -5,9 +5,7 @@ use std::path::Path;
 use clap::ValueEnum;
 use labpack::{
     fs::absolute,
-    plan::{
-        FileAction, FileStep, Link, LinkAction, LinkStep, RefDiskAction, RefDiskStep, UnpackPlan,
-    },
+    plan::{FileAction, FileStep, LinkAction, LinkStep, RefDiskAction, RefDiskStep, UnpackPlan},
     report::quoted,
     unpack::{self, Counts, LinkMode, Outcome, Request, UnpackError},
 };
@@ -125,14 +123,15 @@ fn summary(outcome: &Outcome, shell: &Shell<'_>) -> String {
     text
 }
 
-/// That RefDisks are shared with the pack, or how they could be.
+/// That RefDisks are shared with the pack, or what would save their copies.
 fn sharing(outcome: &Outcome) -> String {
     let counts = &outcome.counts;
     if counts.ref_disks_shared > 0 {
-        let would = if outcome.dry_run { "would be" } else { "are" };
+        let disks = plural(counts.ref_disks_shared, "RefDisk");
+        let would = if outcome.dry_run { "would be " } else { "" };
         return format!(
-            "the lab's RefDisks {would} further names of the pack's own: {} not copied. Pack or lab \
-             may go; whoever writes into a RefDisk changes both (--copy-refdisks keeps them apart)\n",
+            "{disks}, {}, {would}shared with the pack: pack or lab may go, and whoever writes into \
+             one changes both (--copy-refdisks copies them)\n",
             size(counts.shared_bytes)
         );
     }
@@ -146,12 +145,6 @@ fn sharing(outcome: &Outcome) -> String {
     } else {
         format!("would have saved {saved}")
     };
-    if outcome.link == Link::Hardlink {
-        return format!(
-            "--link hardlink {would}: named outright, it makes the lab's RefDisks further names of the \
-             pack's own\n"
-        );
-    }
     format!(
         "--store {} {would}: the VMs use the pack's own RefDisks, and the pack has to stay\n",
         clean(&store)
@@ -185,11 +178,7 @@ fn counts(counts: &Counts, dry_run: bool) -> String {
     let disks = plural(counts.ref_disks_written, "RefDisk");
     let bytes = size(counts.ref_disk_bytes);
     let there = counts.ref_disks_kept;
-    text += &format!("\n{disks}, {bytes}, {would}stored");
-    if counts.ref_disks_shared > 0 {
-        text += &format!("; {} shared with the pack", counts.ref_disks_shared);
-    }
-    text += &format!("; {there} stood there already\n");
+    text += &format!("\n{disks}, {bytes}, {would}stored; {there} stood there already\n");
     if counts.links_made + counts.links_kept > 0 {
         let links = plural(counts.links_made, "link");
         text += &format!(
