@@ -33,7 +33,7 @@ pub(super) struct Ground<'a> {
     pub(super) manifest: &'a Manifest,
     pub(super) memory: &'a Memory,
     pub(super) run: &'a Run<'a>,
-    roots: &'a Roots,
+    pub(super) roots: &'a Roots,
     names: HashMap<ContentId, String>,
     reset: bool,
 }
@@ -148,12 +148,7 @@ pub(super) fn check(
         return Err(UnpackError::Refused(findings));
     }
     let names = ground.names;
-    let copies = plan
-        .ref_disks
-        .iter()
-        .any(|step| step.action == RefDiskAction::Write);
-    // Whoever names hard links shares what can be shared.
-    let costs = copies && !clones && request.link != LinkMode::Hardlink;
+    let costs = ways::copies(&plan) && !clones && !request.copy_ref_disks;
     Ok(Ready {
         pack_store: costs.then(|| places.near_store(manifest)).flatten(),
         plan,

@@ -2,8 +2,8 @@
 //! name of the pack's own file instead of a copy. Either folder may go without harm to the other;
 //! only who writes into a RefDisk, which is read-only, changes both.
 //!
-//! Not on Windows: while a VM has one name of a file open there, none of its names can be removed or
-//! renamed, and neither pack nor another lab is to wait for a VM.
+//! Not on Windows, nor where Windows will use the lab: while a VM has one name of a file open there,
+//! none of its names can be removed or renamed, and neither pack nor another lab is to wait for a VM.
 
 use std::path::{Path, PathBuf};
 
@@ -17,16 +17,22 @@ use crate::{
     store::JOURNAL_NAME,
 };
 
+/// File systems on which other hosts work too. This one may see a name or a number of names that is
+/// no longer true.
+const OF_OTHER_HOSTS: [&str; 3] = ["nfs", "cifs", "9p"];
+
 impl Ground<'_> {
     /// Shares those RefDisks that would be copied within a volume, where that works; notes why it
     /// does not. One with a parent is copied: it will name that parent by another path. So is one
     /// that goes into a store of several labs: not all of them have asked for this.
     pub(super) fn share(&self, plan: &mut UnpackPlan) -> Result<(), UnpackError> {
+        if !self.may_share() {
+            return Ok(());
+        }
         let store = self.places.store();
         let volume = fs::volume(&store)?;
         let near = fs::volume(&self.places.pack)?.key == volume.key;
-        let both_own = self.manifest.store == StorePlace::Own && self.places.has_store_inside();
-        if cfg!(windows) || !near || !both_own {
+        if !near || OF_OTHER_HOSTS.contains(&volume.file_system.as_str()) {
             return Ok(());
         }
         let folder = nearest_folder(&store)?;
@@ -54,13 +60,23 @@ impl Ground<'_> {
         Ok(())
     }
 
+    /// Tells whether pack and lab have stores of their own, and both are used from here.
+    pub(super) fn may_share(&self) -> bool {
+        let from_here = !cfg!(windows) && self.roots.windows_dest.is_none();
+        from_here && self.has_own_stores()
+    }
+
+    fn has_own_stores(&self) -> bool {
+        self.manifest.store == StorePlace::Own && self.places.has_store_inside()
+    }
+
     /// Finds RefDisks that are shared already, where they are to be copied.
-    pub(super) fn check_apart(&self, plan: &mut UnpackPlan) -> Result<(), UnpackError> {
-        let standing = |step: &&RefDiskStep| step.action == RefDiskAction::Have;
-        let (ours, theirs) = (self.places.store(), self.places.own_store());
-        if ours == theirs {
+    pub(super) fn find_shared(&self, plan: &mut UnpackPlan) -> Result<(), UnpackError> {
+        if !self.has_own_stores() {
             return Ok(());
         }
+        let standing = |step: &&RefDiskStep| step.action == RefDiskAction::Have;
+        let (ours, theirs) = (self.places.store(), self.places.own_store());
         for step in plan.ref_disks.iter().filter(standing) {
             let Some(disk) = self.manifest.ref_disk(&step.id) else {
                 continue;
@@ -101,10 +117,6 @@ impl Wish<'_> {
         }
         if !stamp.modified.same(self.modified) {
             return Ok(Some("that has another modification time".to_owned()));
-        }
-        if stamp.sparse_or_compressed {
-            let why = "that is sparse, compressed or encrypted, which Hyper-V refuses";
-            return Ok(Some(why.to_owned()));
         }
         let names = stamp.links.saturating_add(self.names);
         if let Some(most) = self.most.filter(|&most| names > most) {

@@ -1,7 +1,7 @@
 //! Which way of linking is taken, and why.
 
 use super::{
-    Request, UnpackError, links::new_names, places::nearest_folder, preflight::Ground,
+    LinkMode, Request, UnpackError, links::new_names, places::nearest_folder, preflight::Ground,
     refdisks::Stock,
 };
 use crate::{
@@ -26,18 +26,13 @@ pub(super) fn choose(
     stock: &Stock,
 ) -> Result<Way, UnpackError> {
     let mut trial = Trial { ground, done: None };
-    let Some(link) = request.link.named() else {
-        return first_that_works(&mut trial, stock);
+    let mut way = match request.link.named() {
+        Some(link) => named(link, &mut trial, stock)?,
+        None => first_that_works(&mut trial, stock)?,
     };
-    let mut way = named(link, &mut trial, stock)?;
-    let copies = way
-        .plan
-        .ref_disks
-        .iter()
-        .any(|step| step.action == RefDiskAction::Write);
     if request.copy_ref_disks {
-        ground.check_apart(&mut way.plan)?;
-    } else if link == Link::Hardlink && copies {
+        ground.find_shared(&mut way.plan)?;
+    } else if request.link == LinkMode::Hardlink && ground.may_share() && copies(&way.plan) {
         // Block clones cost as little, and nobody who writes into one changes the other.
         way.clones = trial.trial()?.reflink.is_ok();
         if !way.clones {
@@ -45,6 +40,12 @@ pub(super) fn choose(
         }
     }
     Ok(way)
+}
+
+/// Tells whether RefDisks are copied.
+pub(super) fn copies(plan: &UnpackPlan) -> bool {
+    let mut disks = plan.ref_disks.iter();
+    disks.any(|step| step.action == RefDiskAction::Write)
 }
 
 fn named(link: Link, trial: &mut Trial<'_>, stock: &Stock) -> Result<Way, UnpackError> {

@@ -179,23 +179,48 @@ fn a_lab_that_shares_is_not_called_copied_and_says_how_it_would_be() {
         return;
     };
     lab.shared();
-    let request = Request {
+    let request = |link| Request {
         copy_ref_disks: true,
-        ..lab.request(LinkMode::Hardlink)
+        ..lab.request(link)
     };
-    let error = verbs::try_unpack(&request).map(|done| done.outcome);
-    let Err(UnpackError::Refused(findings)) = error else {
-        panic!("{error:?}")
+    for link in [LinkMode::Auto, LinkMode::Hardlink, LinkMode::Relocate] {
+        let error = verbs::try_unpack(&request(link)).map(|done| done.outcome);
+        let Err(UnpackError::Refused(findings)) = error else {
+            panic!("{link}: {error:?}")
+        };
+        let told = findings.to_string();
+        assert!(told.contains("remove it from the lab's store"), "{told}");
+    }
+    // To say so of the pack's own store would have it removed.
+    let aliased = Request {
+        store: Some(lab.at("alias").join("RefDisk")),
+        dest: lab.at("others"),
+        ..request(LinkMode::Hardlink)
     };
-    let told = findings.to_string();
-    assert!(told.contains("remove it from the lab's store"), "{told}");
+    std::os::unix::fs::symlink(lab.at("pack"), lab.at("alias")).unwrap();
+    let done = verbs::unpack(&aliased);
+    assert_eq!(done.outcome.counts.ref_disks_kept, 1);
     let stored = base_in(&lab.at("pack"));
     let stored = lab.at("vms/RefDisk").join(stored.file_name().unwrap());
     std::fs::remove_file(stored).unwrap();
-    let done = verbs::unpack(&request);
+    let done = verbs::unpack(&request(LinkMode::Hardlink));
     assert_eq!(done.outcome.counts.ref_disks_written, 1);
     assert_eq!(in_both(&lab.at("pack"), &lab.at("vms")), [] as [PathBuf; 0]);
     verbs::must_verify(&lab.at("vms"), None, 4);
+}
+
+#[test]
+fn a_lab_that_windows_will_use_gets_copies() {
+    let Some(lab) = Lab::on_one_parent() else {
+        return;
+    };
+    let request = Request {
+        windows_dest: Some(r"D:\VMs".to_owned()),
+        ..lab.request(LinkMode::Hardlink)
+    };
+    let done = verbs::unpack(&request);
+    assert_eq!(done.outcome.counts.ref_disks_written, 1);
+    assert_eq!(in_both(&lab.at("pack"), &lab.at("vms")), [] as [PathBuf; 0]);
 }
 
 #[test]

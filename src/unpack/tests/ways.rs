@@ -122,7 +122,14 @@ fn whoever_copies_ref_disks_on_the_volume_of_the_pack_hears_of_the_packs_own() {
     };
     assert_eq!(told(&other(LinkMode::Relocate, None)), Some(own.clone()));
     assert_eq!(told(&other(LinkMode::Copy, None)), None);
-    assert_eq!(told(&other(LinkMode::Hardlink, None)), None);
+    // The disk in the middle of the chain is copied.
+    assert_eq!(told(&other(LinkMode::Hardlink, None)), Some(own.clone()));
+    let copied = Request {
+        dest: lab.root.path().join("copied"),
+        copy_ref_disks: true,
+        ..auto.clone()
+    };
+    assert_eq!(told(&copied), None, "that was asked for");
     assert_eq!(told(&other(LinkMode::Relocate, Some(own))), None);
 }
 

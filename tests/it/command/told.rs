@@ -144,6 +144,7 @@ fn an_unpack_tells_what_it_shares_with_the_pack_or_what_would_save_copies() {
     if cfg!(windows) {
         for said in [planned, done] {
             assert!(!said.contains("shared with the pack"), "{said}");
+            assert!(said.contains("RefDisk would"), "{said}");
         }
     } else {
         assert!(planned.contains("share   base."), "{planned}");
