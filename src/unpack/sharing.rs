@@ -23,12 +23,9 @@ const OF_OTHER_HOSTS: [&str; 3] = ["nfs", "cifs", "9p"];
 
 impl Ground<'_> {
     /// Shares those RefDisks that would be copied within a volume, where that works; notes why it
-    /// does not. One with a parent is copied: it will name that parent by another path. So is one
-    /// that goes into a store of several labs: not all of them have asked for this.
+    /// does not. One with a parent is copied: it will name that parent by another path. Whoever
+    /// calls this has asked [`Ground::may_share`].
     pub(super) fn share(&self, plan: &mut UnpackPlan) -> Result<(), UnpackError> {
-        if !self.may_share() {
-            return Ok(());
-        }
         let store = self.places.store();
         let volume = fs::volume(&store)?;
         let near = fs::volume(&self.places.pack)?.key == volume.key;
@@ -60,7 +57,8 @@ impl Ground<'_> {
         Ok(())
     }
 
-    /// Tells whether pack and lab have stores of their own, and both are used from here.
+    /// Tells whether pack and lab have stores of their own, and both are used from here. Of several
+    /// labs that live off one store not all have asked for this.
     pub(super) fn may_share(&self) -> bool {
         let from_here = !cfg!(windows) && self.roots.windows_dest.is_none();
         from_here && self.has_own_stores()
